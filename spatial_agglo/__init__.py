@@ -1,0 +1,43 @@
+"""Spatial econometrics of panels: weights, tests, estimators and spillovers."""
+
+from spatial_agglo import datasets, esda, weights
+from spatial_agglo.diagnostics import (
+    Choice,
+    choose_model,
+    effects_tests,
+    lm_tests,
+    lr_tests,
+    residual_moran,
+    wald_tests,
+)
+from spatial_agglo.impacts import Impacts, impacts
+from spatial_agglo.models.estimators import ols, sar, sdem, sdm, sem, slx
+from spatial_agglo.models.results import FitResult
+from spatial_agglo.panel import Panel
+from spatial_agglo.weights import SpatialWeights
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Choice",
+    "FitResult",
+    "Impacts",
+    "Panel",
+    "SpatialWeights",
+    "choose_model",
+    "datasets",
+    "effects_tests",
+    "esda",
+    "impacts",
+    "lm_tests",
+    "lr_tests",
+    "ols",
+    "residual_moran",
+    "sar",
+    "sdem",
+    "sdm",
+    "sem",
+    "slx",
+    "wald_tests",
+    "weights",
+]

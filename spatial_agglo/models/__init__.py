@@ -1,0 +1,1 @@
+"""Estimators of the family, and what they return."""

@@ -1,0 +1,440 @@
+"""SpatialWeights: an N x N matrix whose rows and columns carry the labels of the units."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from spatial_agglo.core.logdet import LogDet, log_determinant
+from spatial_agglo.core.moments import MatrixLike
+from spatial_agglo.errors import AlignmentError, WeightsError, check_option, listing
+
+if TYPE_CHECKING:
+    from libpysal.graph import Graph
+
+STANDARDIZATIONS = ("row", "none")
+ISOLATES = ("error", "allow")
+
+#: Row sums may differ from 1 by this much in a matrix that counts as row-standardised.
+ROW_SUM_TOLERANCE = 1e-10
+#: Up to this many cells a matrix that is not very sparse is multiplied as a dense one.
+DENSE_CELLS = 4_000_000
+
+
+class SpatialWeights:
+    """Spatial weights W: row i holds the weights that unit i gives to its neighbours.
+
+    Use :meth:`from_dense`, :meth:`from_sparse`, :meth:`from_frame`, :meth:`from_dict`,
+    :meth:`from_libpysal`, :meth:`read`, or a builder such as
+    :func:`spatial_agglo.weights.contiguity`. The object is immutable: every operation
+    returns a new one.
+
+    Attributes
+    ----------
+    matrix : scipy.sparse.csr_array, shape (N, N)
+        Non-negative, finite, with an empty diagonal.
+    ids : Index
+        Labels of rows and columns.
+    standardization : {"row", "none"}
+        "row" when every row sums to one.
+    description : str
+        How the matrix was made.
+
+    Examples
+    --------
+    >>> W = SpatialWeights.from_dense([[0, 1, 1], [1, 0, 0], [1, 0, 0]], ids=["a", "b", "c"])
+    >>> W.standardize("row").to_frame().loc["a"].tolist()
+    [0.0, 0.5, 0.5]
+    >>> W.align(["c", "a", "b"]).ids.tolist()
+    ['c', 'a', 'b']
+    """
+
+    def __init__(
+        self,
+        matrix: sparse.csr_array,
+        ids: Sequence[Hashable] | pd.Index,
+        *,
+        description: str = "user-supplied weights",
+        isolates: str = "error",
+    ) -> None:
+        check_option("isolates", isolates, ISOLATES)
+        self.ids = _labels(ids)
+        self.matrix = _validated(matrix, self.ids)
+        self.description = description
+        self._isolates = isolates
+        self._logdet: LogDet | None = None
+        self._source: SpatialWeights | None = None
+        if isolates == "error" and self.isolates.size:
+            raise WeightsError(
+                f"{self.isolates.size} unit(s) have no neighbours: {listing(self.isolates)}. "
+                "Their spatial lag would be zero. Link them (for example to their nearest "
+                "unit), leave them out of data and weights, or pass isolates='allow' to keep "
+                "them with a lag of zero."
+            )
+
+    # --- makers -----------------------------------------------------------------------
+
+    @classmethod
+    def from_dense(
+        cls,
+        array: ArrayLike,
+        ids: Sequence[Hashable] | pd.Index,
+        *,
+        description: str = "user-supplied matrix",
+        isolates: str = "error",
+    ) -> SpatialWeights:
+        """Make weights from a square array and the labels of its rows.
+
+        Raises
+        ------
+        WeightsError
+            Not square, wrong number of labels, duplicated labels, NaN, infinite or negative
+            weights, a self-link, units without neighbours.
+        """
+        try:
+            dense = np.asarray(array, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise WeightsError(f"The array must hold numbers: {error}") from error
+        if dense.ndim != 2:
+            raise WeightsError(f"A square array is needed; got {dense.ndim} dimension(s).")
+        return cls(sparse.csr_array(dense), ids, description=description, isolates=isolates)
+
+    @classmethod
+    def from_sparse(
+        cls,
+        matrix: Any,
+        ids: Sequence[Hashable] | pd.Index,
+        *,
+        description: str = "user-supplied sparse matrix",
+        isolates: str = "error",
+    ) -> SpatialWeights:
+        """Make weights from a scipy sparse matrix or array and the labels of its rows."""
+        if not sparse.issparse(matrix):
+            raise WeightsError(
+                f"A scipy sparse matrix is needed; got {type(matrix).__name__}. "
+                "Use from_dense for arrays and from_frame for DataFrames."
+            )
+        copy = sparse.csr_array(matrix, dtype=float, copy=True)
+        return cls(copy, ids, description=description, isolates=isolates)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        description: str = "user-supplied table",
+        isolates: str = "error",
+    ) -> SpatialWeights:
+        """Make weights from a square DataFrame with the same labels on rows and columns.
+
+        The columns may come in another order than the rows; they are matched by label.
+        """
+        rows, columns = _labels(frame.index), _labels(frame.columns)
+        if set(rows) != set(columns):
+            only = rows.symmetric_difference(columns, sort=False)
+            raise WeightsError(
+                "Rows and columns of the table must have the same labels; only one of them "
+                f"has: {listing(only)}."
+            )
+        return cls.from_dense(
+            frame.loc[rows, rows].to_numpy(), rows, description=description, isolates=isolates
+        )
+
+    @classmethod
+    def from_dict(
+        cls,
+        neighbors: Mapping[Hashable, Sequence[Hashable]],
+        weights: Mapping[Hashable, Sequence[float]] | None = None,
+        *,
+        description: str = "user-supplied neighbours",
+        isolates: str = "error",
+    ) -> SpatialWeights:
+        """Make weights from ``{unit: [neighbours]}``, binary unless weights are given."""
+        ids = _labels(list(neighbors))
+        place = {label: position for position, label in enumerate(ids)}
+        rows, columns, values = [], [], []
+        for unit, others in neighbors.items():
+            given = [1.0] * len(others) if weights is None else weights[unit]
+            if len(given) != len(others):
+                raise WeightsError(
+                    f"Unit {unit!r} has {len(others)} neighbours and {len(given)} weights."
+                )
+            unknown = [other for other in others if other not in place]
+            if unknown:
+                raise WeightsError(
+                    f"Unit {unit!r} has neighbours that are not units: {listing(unknown)}."
+                )
+            if len(set(others)) != len(others):
+                raise WeightsError(f"Unit {unit!r} lists a neighbour more than once.")
+            rows += [place[unit]] * len(others)
+            columns += [place[other] for other in others]
+            values += list(given)
+        matrix = sparse.csr_array((values, (rows, columns)), shape=(len(ids), len(ids)), dtype=float)
+        return cls(matrix, ids, description=description, isolates=isolates)
+
+    @classmethod
+    def from_libpysal(
+        cls, weights: Any, *, description: str = "libpysal weights", isolates: str = "error"
+    ) -> SpatialWeights:
+        """Make weights from a libpysal ``Graph`` or ``W``, as they are (values included).
+
+        The original is not changed.
+        """
+        if hasattr(weights, "unique_ids"):
+            ids = weights.unique_ids
+        elif hasattr(weights, "id_order"):
+            ids = weights.id_order
+        else:
+            raise WeightsError(
+                f"A libpysal Graph or W is needed; got {type(weights).__name__}."
+            )
+        copy = sparse.csr_array(weights.sparse, dtype=float, copy=True)
+        return cls(copy, ids, description=description, isolates=isolates)
+
+    @classmethod
+    def read(cls, path: str | PathLike[str], *, isolates: str = "error") -> SpatialWeights:
+        """Read a GAL file. See :func:`spatial_agglo.weights.read`."""
+        from spatial_agglo.weights.formats import read
+
+        return read(path, isolates=isolates)
+
+    # --- what it is -------------------------------------------------------------------
+
+    @property
+    def n(self) -> int:
+        """Number of units."""
+        return int(self.ids.size)
+
+    @property
+    def n_links(self) -> int:
+        """Number of non-zero weights."""
+        return int(self.matrix.nnz)
+
+    @cached_property
+    def isolates(self) -> pd.Index:
+        """Units without neighbours."""
+        return self.ids[np.diff(self.matrix.indptr) == 0]
+
+    @cached_property
+    def row_standardized(self) -> bool:
+        """Whether every row sums to one."""
+        sums = np.asarray(self.matrix.sum(axis=1)).ravel()
+        return bool(np.abs(sums - 1.0).max() <= ROW_SUM_TOLERANCE)
+
+    @property
+    def standardization(self) -> str:
+        """"row" when every row sums to one, else "none"."""
+        return "row" if self.row_standardized else "none"
+
+    @property
+    def logdet(self) -> LogDet:
+        """ln|I - rho W|; computed on first use and kept with the matrix.
+
+        It does not depend on the order of the units, so an aligned copy asks its source.
+        """
+        if self._source is not None:
+            return self._source.logdet
+        if self._logdet is None:
+            self._logdet = log_determinant(self.matrix)
+        return self._logdet
+
+    @cached_property
+    def operator(self) -> MatrixLike:
+        """The matrix as products are fastest: dense when it is small and not very sparse."""
+        cells = self.n**2
+        dense = cells <= DENSE_CELLS and self.n_links > 0.02 * cells
+        return self.matrix.toarray() if dense else self.matrix
+
+    # --- operations -------------------------------------------------------------------
+
+    def standardize(self, how: str = "row") -> SpatialWeights:
+        """Return the weights with every row divided by its sum ("row"), or unchanged ("none").
+
+        Rows of allowed isolates stay zero.
+        """
+        check_option("standardize", how, STANDARDIZATIONS)
+        if how == "none" or self.row_standardized:
+            return self
+        sums = np.asarray(self.matrix.sum(axis=1)).ravel()
+        scale = np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0)
+        return SpatialWeights(
+            sparse.csr_array(sparse.diags_array(scale) @ self.matrix),
+            self.ids,
+            description=f"{self.description}, row-standardised",
+            isolates=self._isolates,
+        )
+
+    def align(self, ids: Sequence[Hashable] | pd.Index) -> SpatialWeights:
+        """Return the weights in the order of ``ids``, matched by label.
+
+        Raises
+        ------
+        AlignmentError
+            The two sets of labels differ. Nothing is dropped: restrict or complete one side.
+        """
+        wanted = _labels(ids)
+        if wanted.equals(self.ids):
+            return self
+        order = self.ids.get_indexer(wanted)
+        missing = wanted[order < 0]
+        extra = self.ids[~self.ids.isin(wanted)]
+        if missing.size or extra.size:
+            raise AlignmentError(_mismatch(wanted, self.ids, missing, extra))
+        aligned = SpatialWeights(
+            self.matrix[order][:, order],
+            wanted,
+            description=self.description,
+            isolates=self._isolates,
+        )
+        aligned._source = self
+        return aligned
+
+    def subset(self, ids: Sequence[Hashable] | pd.Index) -> SpatialWeights:
+        """Return the weights among some of the units, with the values they have.
+
+        Rows no longer sum to one where a neighbour was left out: standardise again.
+        """
+        wanted = _labels(ids)
+        order = self.ids.get_indexer(wanted)
+        if (order < 0).any():
+            raise AlignmentError(f"The weights have no unit {listing(wanted[order < 0])}.")
+        return SpatialWeights(
+            self.matrix[order][:, order],
+            wanted,
+            description=f"{self.description}, {wanted.size} of {self.n} units",
+            isolates=self._isolates,
+        )
+
+    # --- exchange ---------------------------------------------------------------------
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a dense DataFrame with the labels on rows and columns."""
+        return pd.DataFrame(self.matrix.toarray(), index=self.ids, columns=self.ids)
+
+    def to_libpysal(self) -> Graph:
+        """Return a libpysal ``Graph`` with the same labels, order and values."""
+        from libpysal.graph import Graph
+
+        return Graph.from_sparse(self.matrix.copy(), ids=self.ids.to_numpy())
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write a GAL file (neighbours only). See :func:`spatial_agglo.weights.formats.write`."""
+        from spatial_agglo.weights.formats import write
+
+        write(self, path)
+
+    def __repr__(self) -> str:
+        return (
+            f"SpatialWeights({self.n} units, {self.n_links} links, "
+            f"standardization={self.standardization!r}: {self.description})"
+        )
+
+
+def as_weights(W: Any) -> SpatialWeights:
+    """Return labelled weights from whatever carries its labels.
+
+    Parameters
+    ----------
+    W : SpatialWeights, libpysal Graph or W, or a square labelled DataFrame
+
+    Raises
+    ------
+    WeightsError
+        The object has no labels (an array), or is none of these.
+    """
+    if isinstance(W, SpatialWeights):
+        return W
+    if isinstance(W, pd.DataFrame):
+        return SpatialWeights.from_frame(W)
+    if hasattr(W, "sparse") and (hasattr(W, "unique_ids") or hasattr(W, "id_order")):
+        return SpatialWeights.from_libpysal(W)
+    if isinstance(W, (np.ndarray, list)) or sparse.issparse(W):
+        raise WeightsError(
+            "A bare matrix has no labels, so it cannot be matched to the panel's units. "
+            "Use SpatialWeights.from_dense(matrix, ids=[...]) (from_sparse for sparse ones), "
+            "with the label of every row."
+        )
+    raise WeightsError(
+        "Spatial weights are needed: a SpatialWeights, a libpysal Graph or W, or a square "
+        f"DataFrame; got {type(W).__name__}."
+    )
+
+
+def _labels(ids: Sequence[Hashable] | pd.Index) -> pd.Index:
+    """Return the labels as an Index without duplicates or gaps."""
+    labels = ids if isinstance(ids, pd.Index) else pd.Index(list(ids))
+    if labels.nlevels > 1:
+        raise WeightsError("Unit labels must be single values; got a MultiIndex.")
+    if labels.hasnans:
+        raise WeightsError(f"{int(labels.isna().sum())} unit(s) have no label (NaN).")
+    if labels.has_duplicates:
+        raise WeightsError(
+            f"Unit labels must differ; repeated: {listing(labels[labels.duplicated()].unique())}."
+        )
+    return labels
+
+
+def _validated(matrix: sparse.csr_array, ids: pd.Index) -> sparse.csr_array:
+    """Return a canonical matrix, or raise naming the units that are wrong."""
+    N = ids.size
+    if matrix.shape != (N, N):
+        raise WeightsError(
+            f"A matrix of {N} x {N} is needed for {N} labels; got "
+            f"{matrix.shape[0]} x {matrix.shape[1]}."
+        )
+    if N < 2:
+        raise WeightsError(f"Spatial weights need at least two units; got {N}.")
+    matrix = sparse.csr_array(matrix, dtype=float)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    matrix.sort_indices()
+    rows = np.repeat(np.arange(N), np.diff(matrix.indptr))
+
+    def links(bad: NDArray) -> str:
+        return listing(list(zip(ids[rows[bad]], ids[matrix.indices[bad]], strict=True)))
+
+    for bad, what in (
+        (~np.isfinite(matrix.data), "missing or infinite"),
+        (matrix.data < 0, "negative"),
+    ):
+        if bad.any():
+            raise WeightsError(
+                f"{int(bad.sum())} weight(s) are {what}, at (unit, neighbour) = {links(bad)}. "
+                "Weights must be finite and not negative. (A distance of zero between two "
+                "units gives an infinite inverse distance.)"
+            )
+    itself = rows == matrix.indices
+    if itself.any():
+        raise WeightsError(
+            f"{int(itself.sum())} unit(s) are their own neighbour: {listing(ids[rows[itself]])}. "
+            "Set the diagonal to zero."
+        )
+    if matrix.nnz == 0:
+        raise WeightsError("The weights have no links at all.")
+    return matrix
+
+
+def _mismatch(wanted: pd.Index, have: pd.Index, missing: pd.Index, extra: pd.Index) -> str:
+    parts = []
+    if missing.size:
+        parts.append(f"{missing.size} unit(s) of the data have no weights: {listing(missing)}.")
+    if extra.size:
+        parts.append(f"{extra.size} unit(s) of the weights have no data: {listing(extra)}.")
+    if missing.size == wanted.size:
+        first, second = wanted[0], have[0]
+        parts.append(
+            f"No label agrees: the data have {type(first).__name__} labels such as {first!r}, the "
+            f"weights {type(second).__name__} labels such as {second!r}."
+        )
+    parts.append(
+        "Both must hold the same units: use W.subset([...]) and standardise again, or complete "
+        "the data. Nothing is dropped silently."
+    )
+    return " ".join(parts)
