@@ -95,7 +95,7 @@ def symmetrize(W: sparse.csr_array, tolerance: float = 1e-12) -> sparse.csr_arra
     A row-standardised symmetric matrix ``D^-1 B`` is similar to ``D^-1/2 B D^-1/2``. The
     scaling is found along a spanning forest, so that it need not be told.
     """
-    W = sparse.csr_array(W)
+    W = W if W.has_sorted_indices else W.sorted_indices()
     T = sparse.csr_array(W.T)
     T.sort_indices()
     if not (np.array_equal(W.indptr, T.indptr) and np.array_equal(W.indices, T.indices)):
@@ -124,7 +124,7 @@ def _propagate(W: sparse.csr_array, log_ratio: sparse.csr_array) -> NDArray:
     while not np.array_equal(parent, parent[parent]):  # pointer jumping: log2(depth) rounds
         scale = scale + scale[parent]
         parent = parent[parent]
-    return scale + np.where(parent == np.arange(N), 0.0, scale[parent])
+    return scale
 
 
 @dataclass(frozen=True)

@@ -295,7 +295,7 @@ def ready_made_path(name: str) -> Path | Traversable:
     """
     check_option("name", name, _READY_MADE)
     file = f"{name}.gal"
-    installed = files(__name__).joinpath("weights", file)
+    installed = files(__name__).joinpath("gal", file)
     if installed.is_file():
         return installed
     # The wheel carries the files inside the package; a checkout has them at its root.

@@ -337,8 +337,8 @@ class TestReadyMade:
         assert [ids[j] for j in np.flatnonzero(row)] == ["Maryland", "Virginia"]
 
     def test_file_is_found_inside_an_installed_package(self, tmp_path, monkeypatch):
-        (tmp_path / "weights").mkdir()
-        inside = tmp_path / "weights" / "cigarettes_queen.gal"
+        (tmp_path / "gal").mkdir()
+        inside = tmp_path / "gal" / "cigarettes_queen.gal"
         inside.write_text("0 0 unknown code\n")
         monkeypatch.setattr(datasets, "files", lambda package: tmp_path)
         assert datasets.ready_made_path("cigarettes_queen") == inside
