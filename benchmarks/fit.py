@@ -98,7 +98,10 @@ def simulate(N: int, T: int, k: int, kind: str, seed: int) -> Data:
     X = rng.standard_normal((T, N, k)) + 0.5 * c[:, None]
     solve = linalg.splu(sparse.csc_array(sparse.eye_array(N) - RHO * W)).solve
     y = np.stack(
-        [solve(x @ beta + W @ (x @ theta) + c + a + rng.standard_normal(N)) for x, a in zip(X, alpha, strict=True)]
+        [
+            solve(x @ beta + W @ (x @ theta) + c + a + rng.standard_normal(N))
+            for x, a in zip(X, alpha, strict=True)
+        ]
     )
     frame = pd.DataFrame(X.reshape(N * T, k), columns=[f"x{j + 1}" for j in range(k)])
     frame.insert(0, "y", y.ravel())
@@ -302,7 +305,11 @@ def twins(options: dict[str, Any], wanted: list[dict[str, str]]) -> dict[str, li
 def child(job: dict[str, Any]) -> dict[str, Any]:
     """Run a job in a fresh interpreter and return what it reports."""
     command = [sys.executable, str(Path(__file__).resolve()), "--job", json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    threads = str(job.get("options", {}).get("threads", 1))
+    limits = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | limits
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         return {"skipped": f"failed with exit code {done.returncode}: {last}"}
@@ -427,10 +434,14 @@ def table(rows: list[dict[str, Any]]) -> str:
         ]
         return "| " + " | ".join(parts) + " |"
 
-    rule = "|" + "|".join(
-        "-" * (w + 2) if column in left else "-" * (w + 1) + ":"
-        for w, column in zip(width, COLUMNS, strict=True)
-    ) + "|"
+    rule = (
+        "|"
+        + "|".join(
+            "-" * (w + 2) if column in left else "-" * (w + 1) + ":"
+            for w, column in zip(width, COLUMNS, strict=True)
+        )
+        + "|"
+    )
     return "\n".join([line(COLUMNS), rule, *map(line, cells)])
 
 
@@ -445,7 +456,16 @@ def main() -> None:
     parser.add_argument("--regressors", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--budget", type=float, default=3.0, help="seconds of repetitions per cell (at least 3 fits)"
+        "--threads",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="threads of the linear algebra; 1 on a machine that does other work as well",
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=3.0,
+        help="seconds of repetitions per cell (at least 3 fits)",
     )
     parser.add_argument("--out", type=Path, help="write OUT.csv and OUT.md")
     parser.add_argument("--job", help=argparse.SUPPRESS)
@@ -455,6 +475,7 @@ def main() -> None:
         return
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     used = child({"task": "versions"})
     for N in given.sizes:
         options = {
@@ -464,6 +485,7 @@ def main() -> None:
             "kind": given.weights,
             "seed": given.seed,
             "budget": given.budget,
+            "threads": given.threads,
         }
         print(f"N = {N} ...", file=sys.stderr, flush=True)
         more, said = measure(options, given.packages)
@@ -472,7 +494,8 @@ def main() -> None:
     lines = [
         f"SDM with two-way effects and standard errors; T = {given.periods}, "
         f"k = {given.regressors}, {given.weights} weights, seed {given.seed}.",
-        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}; "
+        f"{os.cpu_count()} cores, {given.threads} thread(s), {platform.system()} "
+        f"{platform.machine()}; load at the start {load:.1f}; "
         + ", ".join(f"{name} {version}" for name, version in used.items())
         + ".",
         "",

@@ -161,7 +161,9 @@ def numeric(frame: pd.DataFrame, name: Hashable) -> NDArray:
         )
     column = frame[name]
     if isinstance(column, pd.DataFrame):
-        raise DataError(f"The panel has {column.shape[1]} columns named {name!r}; names must differ.")
+        raise DataError(
+            f"The panel has {column.shape[1]} columns named {name!r}; names must differ."
+        )
     if not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)):
         example = column.dropna().iloc[0] if column.notna().any() else None
         raise DataError(

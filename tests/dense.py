@@ -410,10 +410,7 @@ def impacts(params, W, model, k, effects):
     coef = coef[1:] if effects == "none" else coef
     beta = coef[:k]
     theta = coef[k:] if model in _LAGGED_X else np.zeros(k)
-    if model in _LAGGED_Y:
-        inverse = np.linalg.inv(np.eye(N) - spatial * W)
-    else:
-        inverse = np.eye(N)
+    inverse = np.linalg.inv(np.eye(N) - spatial * W) if model in _LAGGED_Y else np.eye(N)
     direct, total = np.zeros(k), np.zeros(k)
     for j in range(k):
         S = inverse @ (beta[j] * np.eye(N) + theta[j] * W)

@@ -22,6 +22,8 @@ from spatial_agglo.errors import BoundaryError, IdentificationError
 
 #: A regressor whose share of variance left by the others is below this is collinear.
 COLLINEAR = 1e-12
+#: A residual sum of squares below this share of the total is zero.
+EXACT = 1e-13
 
 
 @dataclass(frozen=True)
@@ -59,18 +61,23 @@ def counts(N: int, T: int, effects: str, likelihood: str, row_standardized: bool
 
 @dataclass(frozen=True)
 class LogJacobian:
-    """``tau ln|I - rho W| - ones ln(1 - rho)`` and its derivatives."""
+    """``tau ln|I - rho W| - ones ln(1 - rho)`` and its derivatives.
 
-    logdet: LogDet
+    Models without a spatial process have no log-determinant and never ask.
+    """
+
+    logdet: LogDet | None
     counts: Counts
 
     def value(self, rho: NDArray) -> NDArray:
         """Return the term of the log-likelihood."""
+        assert self.logdet is not None
         out = self.counts.tau * self.logdet.value(rho)
         return out - self.counts.ones * np.log1p(-rho) if self.counts.ones else out
 
     def derivatives(self, rho: NDArray | float) -> tuple[NDArray, NDArray]:
         """Return its first and second derivative."""
+        assert self.logdet is not None
         rho = np.asarray(rho, dtype=float)
         first, second = self.logdet.derivatives(rho)
         gap = self.counts.ones / (1.0 - rho)
@@ -199,6 +206,7 @@ def complete(filtered: Filtered, jacobian: LogJacobian, rho: float, lam: float) 
         gamma = solve_spd(A[first:, first:], A[first:, :first] @ left)
     b = np.concatenate([left, -gamma])
     ssr = float(b @ A @ b)
+    _check_residual(ssr, A[0, 0])
     n = jacobian.counts.n
     sigma2 = ssr / n
     loglik = -0.5 * n * (np.log(2.0 * np.pi * sigma2) + 1.0)
@@ -206,6 +214,15 @@ def complete(filtered: Filtered, jacobian: LogJacobian, rho: float, lam: float) 
         if spatial != 0.0:
             loglik += float(jacobian.value(np.asarray(spatial)))
     return Estimate(gamma=gamma, rho=rho, lam=lam, sigma2=sigma2, loglik=float(loglik))
+
+
+def _check_residual(ssr: float, total: float) -> None:
+    """Raise when nothing is left to be explained."""
+    if ssr <= EXACT * total:
+        raise IdentificationError(
+            "The regressors and effects explain the outcome exactly: the residual variance is "
+            "zero. Is a regressor a copy of the outcome?"
+        )
 
 
 Profile = Callable[[NDArray], NDArray]
@@ -218,6 +235,7 @@ def _lag_profile(filtered: Filtered, jacobian: LogJacobian) -> tuple[Profile, Pr
     if A.shape[0] > 2:
         C = C - A[:2, 2:] @ solve_spd(A[2:, 2:], A[2:, :2])
     n = jacobian.counts.n
+    _check_residual(C[0, 0] - C[0, 1] ** 2 / C[1, 1], A[0, 0])
 
     def ssr(rho: NDArray) -> NDArray:
         return C[0, 0] - 2.0 * rho * C[0, 1] + rho**2 * C[1, 1]
@@ -242,7 +260,9 @@ def _error_profile(filtered: Filtered, jacobian: LogJacobian) -> tuple[Profile, 
         b = np.ones(A.shape[0])
         if A.shape[0] > 1:
             b[1:] = -solve_spd(A[1:, 1:], A[1:, 0])
-        return float(b @ A @ b), float(b @ (2.0 * lam * filtered.lagged - mixed) @ b)
+        ssr = float(b @ A @ b)
+        _check_residual(ssr, A[0, 0])
+        return ssr, float(b @ (2.0 * lam * filtered.lagged - mixed) @ b)
 
     def value(lam: NDArray) -> NDArray:
         ssr = np.array([residual(float(x))[0] for x in np.ravel(lam)])
@@ -261,6 +281,7 @@ def _root(value: Profile, score: Profile, jacobian: LogJacobian, name: str) -> f
     The zero of the score is found to machine precision; a search on values would stop at
     its square root.
     """
+    assert jacobian.logdet is not None
     grid = jacobian.logdet.grid
     values = value(grid)
     best = int(np.nanargmax(values))

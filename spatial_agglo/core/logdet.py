@@ -42,9 +42,14 @@ class LogDet(Protocol):
         Increasing values inside the interval at which ``value`` is cheap.
     """
 
-    method: str
-    interval: tuple[float, float]
-    grid: NDArray
+    @property
+    def method(self) -> str: ...  # noqa: D102
+
+    @property
+    def interval(self) -> tuple[float, float]: ...  # noqa: D102
+
+    @property
+    def grid(self) -> NDArray: ...  # noqa: D102
 
     def value(self, rho: NDArray) -> NDArray:
         """Return ``ln|I - rho W|`` for each rho."""

@@ -8,6 +8,7 @@ This module does not know which model will be estimated.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from spatial_agglo.core.within import removes_time, within
 BLOCK_CELLS = 4_000_000
 
 #: W as the arithmetic takes it: dense when it is small or full, sparse otherwise.
-MatrixLike = NDArray | sparse.csr_array
+MatrixLike: TypeAlias = NDArray | sparse.csr_array
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,7 @@ def resolvent(W: sparse.csr_array, rho: float) -> Resolvent:
     return Resolvent(diagonal, column_sums, squared, frobenius)
 
 
-def resolvent_blocks(
-    W: sparse.csr_array, rho: float
-) -> Iterator[tuple[slice, NDArray, NDArray]]:
+def resolvent_blocks(W: sparse.csr_array, rho: float) -> Iterator[tuple[slice, NDArray, NDArray]]:
     """Yield ``(block, H[:, block], H[block, :]')`` over blocks of units."""
     N = W.shape[0]
     if N <= DENSE_UNITS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import NDArray
 
 EFFECTS = ("none", "entity", "time", "two-way")
@@ -37,6 +36,7 @@ def within(Z: NDArray, effects: str) -> NDArray:
 
     Examples
     --------
+    >>> import numpy as np
     >>> within(np.array([[1.0, 2.0], [3.0, 4.0]]), "two-way")
     array([[0., 0.],
            [0., 0.]])

@@ -59,7 +59,8 @@ def moran(
     [0.2624, 2.7533]
     """
     check_option("assumption", assumption, ASSUMPTIONS)
-    names = [variables] if isinstance(variables, (str, int)) else list(variables)  # type: ignore[arg-type]
+    names: list[Hashable]
+    names = list(variables) if isinstance(variables, (list, tuple, pd.Index)) else [variables]
     if not names:
         raise DataError("Name at least one variable.")
     if panel.N < 4:

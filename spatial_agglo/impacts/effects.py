@@ -75,17 +75,17 @@ class Impacts:
     @property
     def direct(self) -> pd.DataFrame:
         """Effect of a unit's regressor on its own outcome, feedback included."""
-        return self.to_frame().loc["direct"]
+        return self.to_frame().xs("direct")
 
     @property
     def indirect(self) -> pd.DataFrame:
         """Spillover: effect on a unit of the regressor changing in all the others."""
-        return self.to_frame().loc["indirect"]
+        return self.to_frame().xs("indirect")
 
     @property
     def total(self) -> pd.DataFrame:
         """Effect on a unit of the regressor changing everywhere."""
-        return self.to_frame().loc["total"]
+        return self.to_frame().xs("total")
 
     def _repr_html_(self) -> str:
         return self.to_frame()._repr_html_()
@@ -192,7 +192,7 @@ class _Selection:
         return cls(fit, tuple(fit.regressors), beta, theta, fit.position("rho"))
 
     def coefficients(self, eta: NDArray) -> tuple[NDArray, NDArray]:
-        """beta and theta (zero where a regressor is not lagged), shape (draws, k)."""
+        """Beta and theta (zero where a regressor is not lagged), shape (draws, k)."""
         zero = np.zeros(len(eta))
         theta = [zero if j is None else eta[:, j] for j in self.theta]
         return eta[:, self.beta], np.stack(theta, axis=1) if theta else np.zeros((len(eta), 0))
@@ -206,7 +206,7 @@ class _Selection:
         return np.stack([direct, total - direct, total], axis=1)
 
     def jacobian(self, values: NDArray) -> NDArray:
-        """Derivatives of (direct, indirect, total) with respect to the parameters, (3k, p)."""
+        """Return the derivatives of (direct, indirect, total) in the parameters, (3k, p)."""
         k = len(self.names)
         (a, b, c, d), slopes = self._weights(values[None, :])
         beta, theta = (z[0] for z in self.coefficients(values[None, :]))
@@ -224,7 +224,7 @@ class _Selection:
         return np.concatenate([J[0], J[1] - J[0], J[1]])
 
     def _weights(self, eta: NDArray) -> tuple[tuple[NDArray, ...], tuple[NDArray, ...]]:
-        """The multipliers (a, b, c, d) at each row of parameters, and their slopes in rho."""
+        """Return the multipliers (a, b, c, d) at each row of parameters, and their slopes."""
         W = self.fit.workspace.W
         zero, one = np.zeros(len(eta)), np.ones(len(eta))
         if self.rho is None:

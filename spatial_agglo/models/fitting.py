@@ -66,15 +66,10 @@ class _Engine:
         self.estimate = maximize(
             self.filtered, self.jacobian, lag=spec.has_lag, error=spec.has_error
         )
-        if self.estimate.sigma2 <= 1e-20 * max(1.0, float(np.square(space.data.y).mean())):
-            raise IdentificationError(
-                "The regressors and effects explain the outcome exactly: the residual variance is "
-                "zero. Is a regressor a copy of the outcome?"
-            )
         self._data: NDArray | None = None
 
     def values(self, estimate: Estimate) -> NDArray:
-        """The parameters in the order of the names."""
+        """Return the parameters in the order of the names."""
         spatial = [estimate.rho] if self.spec.has_lag else []
         spatial += [estimate.lam] if self.spec.has_error else []
         return np.concatenate([estimate.gamma, spatial, [estimate.sigma2]])
@@ -98,7 +93,7 @@ class _Engine:
     # --- data pass --------------------------------------------------------------------
 
     def data(self) -> NDArray:
-        """The projected data ``[F, WF, ...]`` that the moments were made of."""
+        """Return the projected data ``[F, WF, ...]`` that the moments were made of."""
         if self._data is None:
             self._data = self.space.arrays(self.spec, self.space.orders(self.spec))
         return self._data
@@ -119,14 +114,14 @@ class _Engine:
         return [(0, 0)] + ([(1, 0)] if self.spec.has_lag else []) + self.columns
 
     def innovations(self, estimate: Estimate) -> NDArray:
-        """The residuals v, shape (T, N)."""
+        """Return the residuals v, shape (T, N)."""
         F = self.filter(self.all_columns, estimate.lam)
         return F @ self.filtered.coefficients(estimate)
 
     # --- covariance -------------------------------------------------------------------
 
     def covariance(self, estimate: Estimate) -> NDArray:
-        """The covariance matrix that the specification asks for."""
+        """Return the covariance matrix that the specification asks for."""
         kind = self.spec.cov
         if kind == "expected":
             return _invert(self.expected(estimate))
@@ -148,7 +143,7 @@ class _Engine:
         return resolvent(self.space.W.matrix, estimate.rho or estimate.lam)
 
     def expected(self, estimate: Estimate) -> NDArray:
-        """Expected information."""
+        """Return the expected information."""
         first = self.filtered.first
         # R's routines leave the block of beta at the uncorrected lambda: kept for replication.
         gram = self.filtered.at(self.estimate.lam)[first:, first:]
@@ -166,9 +161,7 @@ class _Engine:
             m = self.pick([(1, 0)])[:, :, 0] - noise
             X = self.pick(self.columns)
             mean_lag = np.tensordot(X, m, axes=([0, 1], [0, 1])), float((m * m).sum())
-        return information.expected(
-            gram, mean_lag, traces, counts.tau, counts.n, estimate.sigma2
-        )
+        return information.expected(gram, mean_lag, traces, counts.tau, counts.n, estimate.sigma2)
 
     def _sandwich(self, estimate: Estimate, bread: NDArray, *, clustered: bool) -> NDArray:
         T, N = self.space.data.panel.shape
@@ -242,7 +235,7 @@ class _Engine:
         )
 
     def notes(self) -> tuple[str, ...]:
-        """What the reader of the result must know."""
+        """Return what the reader of the result must know."""
         out = []
         spec, W = self.spec, self.space.W
         if spec.spatial and W is not None:
@@ -262,9 +255,9 @@ def _check_periods(spec: ModelSpec, space: Workspace) -> None:
     """Raise where removing period means would change the model of the errors."""
     if spec.has_error and removes_time(spec.effects) and not space.row_standardized:
         raise WeightsError(
-            f"{spec.model} with effects={spec.effects!r} needs row-standardised weights: with other "
-            "weights the filter I - lambda W turns a period effect into something that period "
-            "means do not remove. Use W.standardize('row'), or effects='entity' with period "
+            f"{spec.model} with effects={spec.effects!r} needs row-standardised weights: with "
+            "other weights the filter I - lambda W turns a period effect into something that "
+            "period means do not remove. Use W.standardize('row'), or effects='entity' with period "
             "dummies C(...) in the formula."
         )
 

@@ -123,6 +123,6 @@ class ModelSpec:
         free -= (T if not removes_entity(self.effects) else T - 1) * removes_time(self.effects)
         if free <= k + 1:
             raise IdentificationError(
-                f"Too few observations: {N} units x {T} periods under effects={self.effects!r} leave "
-                f"{free} for {k} coefficients."
+                f"Too few observations: {N} units x {T} periods under effects={self.effects!r} "
+                f"leave {free} for {k} coefficients."
             )

@@ -107,7 +107,7 @@ class Workspace:
         return columns, names
 
     def orders(self, spec: ModelSpec) -> int:
-        """Number of blocks of the moment matrix that a model needs."""
+        """Return the number of blocks of the moment matrix that a model needs."""
         columns, _ = self.regressors(spec)
         highest = max([order for order, _ in columns] + [int(spec.has_lag)])
         return 1 + highest + spec.has_error
@@ -160,9 +160,9 @@ class Workspace:
                 continue
             if np.sqrt(moments.G[i, i] / (N * T)) <= ABSORBED * sizes[column]:
                 raise IdentificationError(_absorbed(label, spec.effects, (order, column) == (0, 0)))
-        i = [moments.index(order, column) for order, column in columns]
-        if i:
-            check_rank(moments.G[np.ix_(i, i)], names)
+        where = [moments.index(order, column) for order, column in columns]
+        if where:
+            check_rank(moments.G[np.ix_(where, where)], names)
 
 
 def _absorbed(name: str, effects: str, is_outcome: bool) -> str:

@@ -183,7 +183,9 @@ def great_circle(longitude: NDArray, latitude: NDArray) -> NDArray:
     """
     lon, lat = np.radians(longitude), np.radians(latitude)
     h = np.sin((lat[:, None] - lat[None, :]) / 2) ** 2
-    h += np.cos(lat[:, None]) * np.cos(lat[None, :]) * np.sin((lon[:, None] - lon[None, :]) / 2) ** 2
+    h += (
+        np.cos(lat[:, None]) * np.cos(lat[None, :]) * np.sin((lon[:, None] - lon[None, :]) / 2) ** 2
+    )
     return 2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.clip(h, 0.0, 1.0)))
 
 
@@ -220,8 +222,7 @@ def _degrees(
         lon, lat = np.asarray(points.x), np.asarray(points.y)
     else:
         raise WeightsError(
-            "Name both coordinate columns, longitude=... and latitude=..., or pass a "
-            "GeoDataFrame."
+            "Name both coordinate columns, longitude=... and latitude=..., or pass a GeoDataFrame."
         )
     bad = ~(np.isfinite(lon) & np.isfinite(lat)) | (np.abs(lat) > 90) | (np.abs(lon) > 360)
     if bad.any():

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from spatial_agglo.core.logdet import LogDet, log_determinant
 from spatial_agglo.core.moments import MatrixLike
-from spatial_agglo.errors import AlignmentError, WeightsError, check_option, listing
+from spatial_agglo.errors import AlignmentError, WeightsError, check_option, listing, plain
 
 if TYPE_CHECKING:
     from libpysal.graph import Graph
@@ -78,6 +78,8 @@ class SpatialWeights:
                 "unit), leave them out of data and weights, or pass isolates='allow' to keep "
                 "them with a lag of zero."
             )
+        if self.matrix.nnz == 0:
+            raise WeightsError("The weights have no links at all.")
 
     # --- makers -----------------------------------------------------------------------
 
@@ -150,8 +152,8 @@ class SpatialWeights:
     @classmethod
     def from_dict(
         cls,
-        neighbors: Mapping[Hashable, Sequence[Hashable]],
-        weights: Mapping[Hashable, Sequence[float]] | None = None,
+        neighbors: Mapping[Any, Sequence[Any]],
+        weights: Mapping[Any, Sequence[float]] | None = None,
         *,
         description: str = "user-supplied neighbours",
         isolates: str = "error",
@@ -176,7 +178,9 @@ class SpatialWeights:
             rows += [place[unit]] * len(others)
             columns += [place[other] for other in others]
             values += list(given)
-        matrix = sparse.csr_array((values, (rows, columns)), shape=(len(ids), len(ids)), dtype=float)
+        matrix = sparse.csr_array(
+            (values, (rows, columns)), shape=(len(ids), len(ids)), dtype=float
+        )
         return cls(matrix, ids, description=description, isolates=isolates)
 
     @classmethod
@@ -192,9 +196,7 @@ class SpatialWeights:
         elif hasattr(weights, "id_order"):
             ids = weights.id_order
         else:
-            raise WeightsError(
-                f"A libpysal Graph or W is needed; got {type(weights).__name__}."
-            )
+            raise WeightsError(f"A libpysal Graph or W is needed; got {type(weights).__name__}.")
         copy = sparse.csr_array(weights.sparse, dtype=float, copy=True)
         return cls(copy, ids, description=description, isolates=isolates)
 
@@ -230,7 +232,7 @@ class SpatialWeights:
 
     @property
     def standardization(self) -> str:
-        """"row" when every row sums to one, else "none"."""
+        """Either "row", when every row sums to one, or "none"."""
         return "row" if self.row_standardized else "none"
 
     @property
@@ -416,8 +418,6 @@ def _validated(matrix: sparse.csr_array, ids: pd.Index) -> sparse.csr_array:
             f"{int(itself.sum())} unit(s) are their own neighbour: {listing(ids[rows[itself]])}. "
             "Set the diagonal to zero."
         )
-    if matrix.nnz == 0:
-        raise WeightsError("The weights have no links at all.")
     return matrix
 
 
@@ -428,7 +428,7 @@ def _mismatch(wanted: pd.Index, have: pd.Index, missing: pd.Index, extra: pd.Ind
     if extra.size:
         parts.append(f"{extra.size} unit(s) of the weights have no data: {listing(extra)}.")
     if missing.size == wanted.size:
-        first, second = wanted[0], have[0]
+        first, second = plain(wanted[0]), plain(have[0])
         parts.append(
             f"No label agrees: the data have {type(first).__name__} labels such as {first!r}, the "
             f"weights {type(second).__name__} labels such as {second!r}."

@@ -179,7 +179,9 @@ def test_within_is_the_dummy_projection(effects):
 @pytest.mark.parametrize("lag_last", [False, True])
 def test_moments_add_up_over_blocks_of_periods(monkeypatch, effects, lag_last):
     rng = np.random.default_rng(0)
-    F = within(rng.normal(size=(9, 16, 3)), "entity" if effects in ("entity", "two-way") else "none")
+    F = within(
+        rng.normal(size=(9, 16, 3)), "entity" if effects in ("entity", "two-way") else "none"
+    )
     W = lattice(4)
     whole = accumulate(F, W, effects, orders=3, lag_last=lag_last)
     monkeypatch.setattr(momentums, "BLOCK_CELLS", 16 * 9 * 2)

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
+from conftest import EFFECTS, FORMULA
 
 import spatial_agglo as sa
-
-from conftest import EFFECTS, FORMULA
 
 R_EFFECTS = {"none": "none", "entity": "individual", "time": "time", "two-way": "twoways"}
 R_LM = {
@@ -42,9 +41,7 @@ def test_lm_that_lags_first(cigarettes, queen):
 def test_wald_and_lr(cigarettes, queen, reference, effects, likelihood):
     which = "uncorrected" if likelihood == "direct-demeaned" else "corrected"
     expected = reference("cigarettes_r")["exact_ml"][R_EFFECTS[effects]][which]["tests_SDM"]
-    fit = sa.sdm(
-        FORMULA, cigarettes, queen, effects=effects, likelihood=likelihood, cov="expected"
-    )
+    fit = sa.sdm(FORMULA, cigarettes, queen, effects=effects, likelihood=likelihood, cov="expected")
     wald, lr = sa.wald_tests(fit), sa.lr_tests(fit)
     for table, name in ((wald, "wald"), (lr, "lr")):
         for ours, theirs in (("SAR", "lag"), ("SEM", "err")):

@@ -3,10 +3,9 @@
 import dense
 import numpy as np
 import pytest
+from conftest import EFFECTS
 
 import spatial_agglo as sa
-
-from conftest import EFFECTS
 
 CASES = ("contiguity", "knn5", "mix")
 MODELS = ("ols", "slx", "sar", "sem", "sdm", "sdem")
@@ -25,9 +24,7 @@ def run(model, panel, W, **options):
 @pytest.mark.parametrize("effects", EFFECTS)
 @pytest.mark.parametrize("likelihood", ["transformed", "direct", "direct-demeaned"])
 @pytest.mark.parametrize("model", MODELS)
-def test_likelihood_information_and_residuals(
-    matrices, small, model, likelihood, effects, case
-):
+def test_likelihood_information_and_residuals(matrices, small, model, likelihood, effects, case):
     W = matrices[case]
     _, panel, weights, y, X = small(W, seed=1)
     fit = run(model, panel, weights, effects=effects, likelihood=likelihood)
@@ -104,9 +101,7 @@ def test_lm_statistics(matrices, small, likelihood, effects, case):
 def test_moran_of_residuals(matrices, small, likelihood, effects, case):
     W = matrices[case]
     _, panel, weights, y, X = small(W, seed=6)
-    ours = sa.residual_moran(
-        "y ~ x1 + x2", panel, weights, effects=effects, likelihood=likelihood
-    )
+    ours = sa.residual_moran("y ~ x1 + x2", panel, weights, effects=effects, likelihood=likelihood)
     twin = dense.residual_moran(y, X, W, effects, likelihood)
     np.testing.assert_allclose(ours[["I", "expected", "variance", "z"]], twin, rtol=1e-8)
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
+from conftest import EFFECTS, FORMULA
 
 import spatial_agglo as sa
-
-from conftest import EFFECTS, FORMULA
 
 R_EFFECTS = {"none": "none", "entity": "individual", "time": "time", "two-way": "twoways"}
 R_NAMES = {"(Intercept)": "Intercept", "Wlogp": "W*logp", "Wlogy": "W*logy"}

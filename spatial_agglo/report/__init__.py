@@ -1,0 +1,1 @@
+"""From results to text, LaTeX, HTML and pictures. No statistics here."""

@@ -1,0 +1,401 @@
+"""From results to pictures of a column's width. matplotlib is imported where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spatial_agglo.core.moments import lag
+from spatial_agglo.errors import DataError, OptionError, listing
+from spatial_agglo.esda import moran
+from spatial_agglo.panel import Panel
+from spatial_agglo.report.files import make_folder, not_written
+from spatial_agglo.report.formats import in_words
+from spatial_agglo.report.labels import Labeller
+from spatial_agglo.weights.matrix import as_weights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+
+    from spatial_agglo.impacts import Impacts
+
+#: Width of a column of text, inches.
+WIDTH = 3.4
+#: Okabe & Ito's colours, told apart by all readers; and the greys of what is not data.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+INK, GREY, PALE = "#222222", "#767676", "#E4E4E4"
+#: Sizes of letters, points.
+TEXT, SMALL = 8.0, 7.0
+#: A band of so many standard deviations, and the level at which periods are marked.
+DEVIATIONS, LEVEL = 1.96, 0.05
+
+
+def moran_scatter(
+    panel: Panel,
+    variable: Hashable,
+    W: Any,
+    *,
+    time: Hashable,
+    ax: Axes | None = None,
+    label: int | Sequence[Hashable] = 5,
+) -> Axes:
+    """Plot a variable against its spatial lag in one period; the slope is Moran's I.
+
+    Parameters
+    ----------
+    panel : Panel
+    variable : column name
+    W : SpatialWeights, libpysal Graph or W, or square labelled DataFrame
+        Matched by label. The lag is scaled by ``N / S0``, which is 1 for row-standardised
+        weights, so that the slope is I for any weights.
+    time : label of a period
+    ax : Axes, optional
+        Where to draw; a new figure of a column's width by default.
+    label : int or list of entities
+        Name so many of the units that lie farthest out, or the units listed.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    DataError
+        The panel has no such period, variable or unit.
+    OptionError
+        ``label`` is a negative number.
+
+    Examples
+    --------
+    >>> import spatial_agglo as sa
+    >>> from matplotlib.figure import Figure
+    >>> panel = sa.Panel(sa.datasets.cigarettes(), entity="state", time="year")
+    >>> W = sa.datasets.weights("cigarettes_queen").standardize("row")
+    >>> ax = moran_scatter(panel, "logc", W, time=1992, ax=Figure().add_subplot())
+    >>> ax.get_xlabel()
+    'logc, 1992 (standard deviations)'
+    """
+    if time not in panel.times:
+        raise DataError(f"The panel has no period {time!r}; it has {listing(panel.times, 40)}.")
+    found = moran(panel, variable, W).loc[(variable, time)]
+    weights = as_weights(W).align(panel.entities)
+    x = panel.column(variable)[panel.times.get_loc(time)]
+    z = (x - x.mean()) / x.std()
+    wz = lag(weights.operator, z[None, :])[0] * (weights.n / float(weights.matrix.sum()))
+    named = _chosen(panel.entities, z, wz, label)
+
+    ax = _axes(ax, (WIDTH, 3.0))
+    statistic = float(found["I"])
+    ends = np.array([z.min(), z.max()])
+    ax.axhline(0.0, color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=1)
+    ax.axvline(0.0, color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=1)
+    ax.plot(ends, wz.mean() + statistic * ends, color=COLOURS[1], lw=1.4, zorder=2)
+    ax.plot(z, wz, "o", ms=4, mfc=COLOURS[0], mec="white", mew=0.5, zorder=3)
+    ax.set_xlabel(f"{variable}, {time} (standard deviations)")
+    ax.set_ylabel(f"Spatial lag of {variable}")
+    _finish(ax)
+    _widen(ax, z, wz)
+    labels = Labeller(ax, z, wz, line=(ends, wz.mean() + statistic * ends))
+    for where, name in (("ur", "HH"), ("ul", "LH"), ("ll", "LL"), ("lr", "HL")):
+        labels.corner(where, name, color=GREY, size=TEXT, weight="bold")
+    # The corner that the slope leaves empty.
+    free = "lr" if statistic >= 0 else "ur"
+    text = f"I = {statistic:.3f}\n{in_words(float(found['p_value']))}"
+    labels.corner(free, text, color=INK, size=TEXT, below="HL" if free == "lr" else "HH")
+    for i in named:
+        labels.point(i, str(panel.entities[i]), color=INK, size=SMALL)
+    return ax
+
+
+def moran_over_time(
+    frame: pd.DataFrame,
+    *,
+    variables: Sequence[Hashable] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot Moran's I by period, with the band in which it lies when there is no dependence.
+
+    The band is the widest of the variables' ``E[I] ± 1.96 s.d.``; filled markers are periods
+    whose own p value is below 0.05.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        From :func:`spatial_agglo.esda.moran`.
+    variables : list, optional
+        Which to draw; all by default, at most seven.
+    ax : Axes, optional
+        Where to draw; a new figure of a column's width by default.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    DataError
+        A variable is not in the frame, or there are more than seven.
+
+    Examples
+    --------
+    >>> import spatial_agglo as sa
+    >>> from matplotlib.figure import Figure
+    >>> panel = sa.Panel(sa.datasets.cigarettes(), entity="state", time="year")
+    >>> W = sa.datasets.weights("cigarettes_queen").standardize("row")
+    >>> frame = sa.esda.moran(panel, ["logc", "logp"], W)
+    >>> moran_over_time(frame, ax=Figure().add_subplot()).get_ylabel()
+    "Moran's I"
+    """
+    names = list(frame.index.unique(0)) if variables is None else list(variables)
+    unknown = [name for name in names if name not in frame.index.unique(0)]
+    if unknown or not names:
+        raise DataError(
+            f"The frame has no variable {listing(unknown)}; it has "
+            f"{listing(frame.index.unique(0), 20)}."
+        )
+    if len(names) > len(COLOURS):
+        raise DataError(
+            f"{len(names)} lines in one picture cannot be told apart; name at most {len(COLOURS)} "
+            "with variables=[...]."
+        )
+    periods = frame.index.unique(1)
+    parts = [frame.xs(name, level=0).reindex(periods) for name in names]
+    at, ticks = _positions(periods)
+    ax = _axes(ax, (WIDTH, 2.5))
+    half = [DEVIATIONS * np.sqrt(part["variance"]) for part in parts]
+    low = np.min([p["expected"] - h for p, h in zip(parts, half, strict=True)], axis=0)
+    high = np.max([p["expected"] + h for p, h in zip(parts, half, strict=True)], axis=0)
+    if len(periods) > 1:
+        ax.fill_between(at, low, high, color=PALE, lw=0, zorder=1)
+    else:
+        ax.errorbar(at, (low + high) / 2, yerr=(high - low) / 2, color=PALE, lw=8, zorder=1)
+    ax.plot(at, parts[0]["expected"], color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=2)
+    for name, part, colour, marker in zip(names, parts, COLOURS, MARKERS, strict=False):
+        values, sure = part["I"].to_numpy(), (part["p_value"] < LEVEL).to_numpy()
+        style = {"color": colour, "marker": marker, "ms": 3.6, "mew": 0.8, "zorder": 3}
+        ax.plot(at, values, color=colour, lw=1.1, zorder=3)
+        ax.plot(at[sure], values[sure], ls="", **style)
+        ax.plot(at[~sure], values[~sure], ls="", mfc="white", label="_" + str(name), **style)
+    if ticks is not None:
+        ax.set_xticks(at[:: max(1, len(at) // 6)], ticks[:: max(1, len(at) // 6)])
+    else:
+        _whole_ticks(ax, at)
+    ax.set_xlabel(str(frame.index.names[1]).capitalize())
+    ax.set_ylabel("Moran's I")
+    _finish(ax)
+    _moran_legend(ax, names)
+    return ax
+
+
+def impacts_plot(impacts: Impacts, *, ax: Axes | None = None) -> Axes:
+    """Plot direct, indirect and total effects with their intervals.
+
+    Parameters
+    ----------
+    impacts : Impacts
+        From ``fit.impacts()``.
+    ax : Axes, optional
+        Where to draw; a new figure of a column's width by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> import spatial_agglo as sa
+    >>> from matplotlib.figure import Figure
+    >>> panel = sa.Panel(sa.datasets.cigarettes(), entity="state", time="year")
+    >>> W = sa.datasets.weights("cigarettes_queen").standardize("row")
+    >>> effects = sa.sdm("logc ~ logp + logy", panel, W).impacts()
+    >>> impacts_plot(effects, ax=Figure().add_subplot()).get_xlabel()
+    'Average effect and 95% interval'
+    """
+    frame = impacts.to_frame()
+    names = list(impacts.names)
+    ax = _axes(ax, (WIDTH, 0.95 + 0.55 * len(names)))
+    ax.axvline(0.0, color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=1)
+    rows = np.arange(len(names), dtype=float)
+    for j, effect in enumerate(frame.index.unique(0)):
+        part = frame.loc[effect].loc[names]
+        point = part["estimate"].to_numpy()
+        ends = np.vstack([point - part["lower"], part["upper"] - point]).clip(min=0.0)
+        ax.errorbar(
+            point,
+            rows + 0.24 * (j - 1),
+            xerr=ends,
+            fmt=MARKERS[j],
+            color=COLOURS[j],
+            ms=4.2,
+            elinewidth=1.3,
+            capsize=0,
+            label=str(effect).capitalize(),
+            zorder=3,
+        )
+    ax.set_yticks(rows, names)
+    ax.set_ylim(len(names) - 0.45, -0.55)
+    ax.set_xlabel(f"Average effect and {impacts.level:.0%} interval")
+    _finish(ax)
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0, labelsize=TEXT)
+    ax.margins(x=0.04)
+    _legend_above(ax, *ax.get_legend_handles_labels(), columns=3)
+    return ax
+
+
+def save(figure: Figure, folder: str | PathLike[str], stem: str) -> list[Path]:
+    """Write a picture as ``stem.png`` (300 dpi) and ``stem.svg``.
+
+    The same picture gives the same bytes: no dates, fixed identifiers, letters as outlines.
+
+    Parameters
+    ----------
+    figure : Figure
+    folder : path
+        Made if it is not there.
+    stem : str
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    OutputError
+        The folder or a file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from matplotlib.figure import Figure
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     [path.name for path in save(Figure(), place, "empty")]
+    ['empty.png', 'empty.svg']
+    """
+    import matplotlib as mpl
+
+    place = make_folder(folder)
+    paths = [place / f"{stem}.png", place / f"{stem}.svg"]
+    with mpl.rc_context({"svg.hashsalt": "spatial_agglo", "svg.fonttype": "path"}):
+        for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=True):
+            try:
+                figure.savefig(path, dpi=300, metadata=metadata)
+            except OSError as error:
+                raise not_written(path, error) from error
+    return paths
+
+
+# --- what the pictures share --------------------------------------------------------------
+
+
+def new_figure(size: tuple[float, float]) -> Figure:
+    """Return a figure that no window or notebook knows of, laid out without clipped text."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
+
+
+def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=size, layout="constrained")[1]
+
+
+def _finish(ax: Axes) -> None:
+    """Set what all pictures have: two spines, letters that can be read at this width."""
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    for side in ("bottom", "left"):
+        ax.spines[side].set(linewidth=0.7, color=INK)
+    ax.tick_params(labelsize=SMALL, width=0.7, length=2.5, colors=INK)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set(fontsize=TEXT, color=INK)
+
+
+def _widen(ax: Axes, x: NDArray, y: NDArray) -> None:
+    """Leave room for the labels of points and corners."""
+    for values, set_limits in ((x, ax.set_xlim), (y, ax.set_ylim)):
+        low, high = min(values.min(), -1.0), max(values.max(), 1.0)
+        set_limits(low - 0.12 * (high - low), high + 0.12 * (high - low))
+
+
+def _chosen(
+    entities: pd.Index, z: NDArray, wz: NDArray, label: int | Sequence[Hashable]
+) -> list[int]:
+    """Positions of the units to name: the farthest from the centre, or those listed."""
+    if isinstance(label, (int, np.integer)):
+        if label < 0:
+            raise OptionError(f"label={label!r} must be a number of units, 0 or more, or a list.")
+        spread = wz.std() or 1.0
+        distance = z**2 + ((wz - wz.mean()) / spread) ** 2
+        return [int(i) for i in np.argsort(-distance, kind="stable")[: int(label)]]
+    names = [label] if isinstance(label, str) else list(label)
+    at = entities.get_indexer(pd.Index(names))
+    if (at < 0).any():
+        unknown = [name for name, i in zip(names, at, strict=True) if i < 0]
+        raise DataError(f"The panel has no unit {listing(unknown)} to label.")
+    return [int(i) for i in at]
+
+
+def _positions(periods: pd.Index) -> tuple[NDArray, list[str] | None]:
+    """Where periods stand on the axis: numbers as they are, other labels one by one."""
+    if pd.api.types.is_numeric_dtype(periods):
+        return periods.to_numpy(dtype=float), None
+    return np.arange(len(periods), dtype=float), [str(period) for period in periods]
+
+
+def _whole_ticks(ax: Axes, at: NDArray) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    if np.all(at == np.round(at)):
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+
+
+def _moran_legend(ax: Axes, names: Sequence[Hashable]) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    lines = [
+        Line2D([], [], color=colour, marker=marker, ms=3.6, lw=1.1)
+        for _, colour, marker in zip(names, COLOURS, MARKERS, strict=False)
+    ]
+    filled = Line2D([], [], ls="", color=GREY, marker="o", ms=3.6)
+    band = Patch(facecolor=PALE)
+    key = _legend_above(
+        ax, [filled, band], [f"Filled: p < {LEVEL:g}", "95% band if independent"], columns=2
+    )
+    # A second legend replaces the first unless it is kept by hand.
+    ax.add_artist(key)
+    _legend_above(ax, lines, [str(name) for name in names], columns=4, lift=1)
+
+
+def _legend_above(
+    ax: Axes, handles: Any, labels: Any, *, columns: int, lift: int = 0
+) -> Legend:
+    """Put a legend above the axes, where it hides nothing; lift it over other rows."""
+    return ax.legend(
+        handles,
+        labels,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        borderaxespad=0.2 + 1.7 * lift,
+        borderpad=0.2,
+        ncols=columns,
+        fontsize=SMALL,
+        frameon=False,
+        handlelength=1.6,
+        columnspacing=1.2,
+        handletextpad=0.5,
+    )

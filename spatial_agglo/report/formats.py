@@ -1,0 +1,92 @@
+"""How one cell of a table is written: numbers, stars, p values."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+#: Significance levels and their marks, the smallest first.
+STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
+LEGEND = ", ".join(f"{mark} p < {level:g}" for level, mark in STARS) + "."
+
+
+class Cell(NamedTuple):
+    """A cell in two parts: what is aligned, and what hangs to the right of it."""
+
+    core: str
+    tail: str
+
+
+def stars(p_value: float) -> str:
+    """Return the significance mark of a p value; none for NaN.
+
+    Examples
+    --------
+    >>> [stars(p) for p in (0.009, 0.01, 0.05, 0.1)]
+    ['***', '**', '*', '']
+    """
+    return next((mark for level, mark in STARS if p_value < level), "")
+
+
+def number(value: float, decimals: int = 4, *, scientific: bool = True) -> str:
+    """Write a number with fixed decimals.
+
+    Parameters
+    ----------
+    value : float
+        NaN is written "n/a".
+    decimals : int
+    scientific : bool
+        Switch to powers of ten where fixed decimals would show only zeros, or over a million.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> number(-0.99974), number(0.0000123), number(0.0, 2), number(float("nan"))
+    ('-0.9997', '1.230e-05', '0.00', 'n/a')
+    """
+    value = float(value)
+    if math.isnan(value):
+        return "n/a"
+    text = f"{value:.{decimals}f}"
+    vanishes = float(text) == 0.0
+    if scientific and math.isfinite(value) and (abs(value) >= 1e6 or (vanishes and value != 0.0)):
+        return f"{value:.{max(decimals - 1, 1)}e}"
+    return text.removeprefix("-") if vanishes else text
+
+
+def p_text(p_value: float) -> str:
+    """Write a p value with three decimals, or that it is smaller than they can show.
+
+    Examples
+    --------
+    >>> p_text(0.0257), p_text(1e-9)
+    ('0.026', '<0.001')
+    """
+    return "<0.001" if p_value < 0.001 else number(p_value, 3, scientific=False)
+
+
+def in_words(p_value: float) -> str:
+    """Write a p value as part of a sentence or picture.
+
+    Examples
+    --------
+    >>> in_words(0.0257), in_words(1e-9)
+    ('p = 0.026', 'p < 0.001')
+    """
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_text(p_value)}"
+
+
+def split(cell: str) -> Cell:
+    """Part a cell so that its digits can be aligned: stars and a closing bracket hang.
+
+    Examples
+    --------
+    >>> split("-1.02***"), split("(2.51)"), split("1,380")
+    (Cell(core='-1.02', tail='***'), Cell(core='(2.51', tail=')'), Cell(core='1,380', tail=''))
+    """
+    core = cell.rstrip("*)")
+    return Cell(core, cell[len(core) :])

@@ -1,0 +1,149 @@
+"""Labels in a scatter plot that hide neither points nor one another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
+    from matplotlib.transforms import Bbox
+
+#: Directions in which a label is tried, the most readable first, and distances in points.
+DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+DISTANCES = (4.0, 7.0, 11.0, 16.0, 22.0)
+#: Distance of a label from the edge of the axes, and from a point, in points.
+EDGE, GAP = 3.0, 1.5
+_CORNERS = {
+    "ur": ((1, 1), "right", "top"),
+    "ul": ((0, 1), "left", "top"),
+    "ll": ((0, 0), "left", "bottom"),
+    "lr": ((1, 0), "right", "bottom"),
+}
+
+
+class Labeller:
+    """Writes labels one after another, each where it collides least with what is there.
+
+    Parameters
+    ----------
+    ax : Axes
+        Its limits are final.
+    x, y : ndarray
+        The points.
+    line : (x, y)
+        Ends of a line to be kept clear.
+    """
+
+    def __init__(self, ax: Axes, x: NDArray, y: NDArray, line: tuple[NDArray, NDArray]) -> None:
+        self.ax = ax
+        self.x, self.y = x, y
+        self.figure = ax.get_figure(root=True)
+        # The layout moves the axes; labels are placed where they will be drawn.
+        self.figure.draw_without_rendering()
+        self.points = ax.transData.transform(np.column_stack([x, y]))
+        t = np.linspace(0.0, 1.0, 200)
+        ends = ax.transData.transform(np.column_stack(line))
+        self.line = ends[0] + t[:, None] * (ends[1] - ends[0])
+        self.boxes: dict[str, Bbox] = {}
+
+    @property
+    def pixel(self) -> float:
+        """Pixels per point."""
+        return float(self.figure.dpi) / 72.0
+
+    def corner(
+        self,
+        where: str,
+        text: str,
+        *,
+        color: str,
+        size: float,
+        weight: str = "normal",
+        below: str = "",
+    ) -> None:
+        """Write into a corner ("ur", "ul", "ll", "lr"), beside a label that is there."""
+        at, ha, va = _CORNERS[where]
+        inward = (1 - 2 * at[0], 1 - 2 * at[1])
+        shift = 0.0
+        if below in self.boxes:
+            shift = (self.boxes[below].height / self.pixel + 2 * GAP) * inward[1]
+        note = self.ax.annotate(
+            text,
+            at,
+            xycoords="axes fraction",
+            xytext=(EDGE * inward[0], EDGE * inward[1] + shift),
+            textcoords="offset points",
+            ha=ha,
+            va=va,
+            color=color,
+            fontsize=size,
+            fontweight=weight,
+            zorder=4,
+        )
+        self.boxes[text] = self._box(note)
+
+    def point(self, i: int, text: str, *, color: str, size: float) -> None:
+        """Write the label of point i near it; a thin line leads to it from farther away."""
+        best: tuple[float, float, tuple[int, int]] | None = None
+        note = self.ax.annotate(
+            text,
+            (self.x[i], self.y[i]),
+            xytext=(0.0, 0.0),
+            textcoords="offset points",
+            color=color,
+            fontsize=size,
+            zorder=4,
+        )
+        for distance in DISTANCES:
+            for direction in DIRECTIONS:
+                self._move(note, direction, distance)
+                cost = self._cost(self._box(note), i) + 0.02 * distance
+                if best is None or cost < best[0]:
+                    best = (cost, distance, direction)
+            if best is not None and best[0] < 1.0:
+                break
+        assert best is not None
+        _, distance, direction = best
+        self._move(note, direction, distance)
+        self.boxes[f"point {i}"] = self._box(note)
+        if distance > DISTANCES[1]:
+            self._lead(i, self.boxes[f"point {i}"], color)
+
+    def _move(self, note: Annotation, direction: tuple[int, int], distance: float) -> None:
+        dx, dy = direction
+        step = distance if 0 in direction else distance / np.sqrt(2.0)
+        note.xyann = (dx * step, dy * step)
+        note.set_ha({1: "left", 0: "center", -1: "right"}[dx])
+        note.set_va({1: "bottom", 0: "center", -1: "top"}[dy])
+
+    def _box(self, note: Annotation) -> Bbox:
+        return note.get_window_extent(self.figure.canvas.get_renderer())  # type: ignore[attr-defined]
+
+    def _cost(self, box: Bbox, own: int) -> float:
+        """Count what a label would hide; leaving the axes costs most."""
+        pad = GAP * self.pixel
+        frame = self.ax.get_window_extent()
+        outside = not (
+            box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1
+        )
+        labels = sum(box.padded(pad).overlaps(other) for other in self.boxes.values())
+        points = np.delete(_inside(box.padded(2.0 * pad), self.points), own).sum()
+        line = _inside(box.padded(0.5 * pad), self.line).any()
+        return 20.0 * outside + 10.0 * labels + 4.0 * float(points) + 3.0 * float(line)
+
+    def _lead(self, i: int, box: Bbox, color: str) -> None:
+        x, y = self.points[i]
+        end = (float(np.clip(x, box.x0, box.x1)), float(np.clip(y, box.y0, box.y1)))
+        ends = self.ax.transData.inverted().transform([(x, y), end])
+        self.ax.plot(ends[:, 0], ends[:, 1], color=color, lw=0.4, zorder=2.5)
+
+
+def _inside(box: Bbox, points: NDArray) -> NDArray:
+    """Tell which points lie in a box."""
+    x, y = points.T
+    inside: NDArray = (x > box.x0) & (x < box.x1) & (y > box.y0) & (y < box.y1)
+    return inside
