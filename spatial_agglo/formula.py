@@ -63,8 +63,8 @@ def variables(formula: str, panel: Panel) -> Variables:
     --------
     >>> import pandas as pd
     >>> df = pd.DataFrame({"i": [1, 2], "y": [0.0, 1.0], "x": [1.0, 4.0]})
-    >>> variables("y ~ sqrt(x)", Panel(df, entity="i")).X.ravel()
-    array([1., 2.])
+    >>> variables("y ~ log(x)", Panel(df, entity="i")).X.ravel().round(3)
+    array([0.   , 1.386])
     """
     if not isinstance(formula, str):
         raise FormulaError(f"A formula is a string such as 'y ~ x'; got {type(formula).__name__}.")

@@ -1,1 +1,32 @@
-"""From results to text, LaTeX, HTML and pictures. No statistics here."""
+"""From results to text, LaTeX, HTML and pictures. No statistics here.
+
+==========================  ===================================================================
+`summary`                   one fit, as text
+`results_table`             one or more fits, as papers lay them out
+`selection_table`           the tests that choose a model, and the verdict
+`moran_table`               Moran's I by period
+`Table`                     what these return: to text, CSV, LaTeX, HTML
+`moran_scatter`             a variable against its spatial lag
+`moran_over_time`           Moran's I by period, as a picture
+`impacts_plot`              direct, indirect and total effects with their intervals
+`save`                      a picture as PNG and SVG
+==========================  ===================================================================
+"""
+
+from spatial_agglo.report.figures import impacts_plot, moran_over_time, moran_scatter, save
+from spatial_agglo.report.files import OutputError
+from spatial_agglo.report.table import Table
+from spatial_agglo.report.tables import moran_table, results_table, selection_table, summary
+
+__all__ = [
+    "OutputError",
+    "Table",
+    "impacts_plot",
+    "moran_over_time",
+    "moran_scatter",
+    "moran_table",
+    "results_table",
+    "save",
+    "selection_table",
+    "summary",
+]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from spatial_agglo.panel import CROSS_SECTION
+from spatial_agglo.report.formats import period_text
 
 if TYPE_CHECKING:
     from spatial_agglo.models.results import FitResult
@@ -80,8 +81,8 @@ def key_names(panel: Panel) -> tuple[str, str]:
 def periods_text(panel: Panel) -> str:
     """Return the number of periods, with the first and the last."""
     if panel.T == 1:
-        return "1" if panel.times[0] == CROSS_SECTION else f"1 ({panel.times[0]})"
-    return f"{panel.T} ({panel.times[0]} to {panel.times[-1]})"
+        return "1" if panel.times[0] == CROSS_SECTION else f"1 ({period_text(panel.times[0])})"
+    return f"{panel.T} ({period_text(panel.times[0])} to {period_text(panel.times[-1])})"
 
 
 def settings(fits: Mapping[str, FitResult]) -> list[str]:

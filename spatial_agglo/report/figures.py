@@ -16,25 +16,29 @@ from spatial_agglo.errors import DataError, OptionError, listing
 from spatial_agglo.esda import moran
 from spatial_agglo.panel import Panel
 from spatial_agglo.report.files import make_folder, not_written
-from spatial_agglo.report.formats import in_words
+from spatial_agglo.report.formats import in_words, period_text
 from spatial_agglo.report.labels import Labeller
+from spatial_agglo.report.style import (
+    COLOURS,
+    GREY,
+    INK,
+    MARKERS,
+    PALE,
+    SMALL,
+    TEXT,
+    WIDTH,
+    axes,
+    finish,
+    legend_above,
+)
 from spatial_agglo.weights.matrix import as_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.legend import Legend
 
     from spatial_agglo.impacts import Impacts
 
-#: Width of a column of text, inches.
-WIDTH = 3.4
-#: Okabe & Ito's colours, told apart by all readers; and the greys of what is not data.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-INK, GREY, PALE = "#222222", "#767676", "#E4E4E4"
-#: Sizes of letters, points.
-TEXT, SMALL = 8.0, 7.0
 #: A band of so many standard deviations, and the level at which periods are marked.
 DEVIATIONS, LEVEL = 1.96, 0.05
 
@@ -93,16 +97,16 @@ def moran_scatter(
     wz = lag(weights.operator, z[None, :])[0] * (weights.n / float(weights.matrix.sum()))
     named = _chosen(panel.entities, z, wz, label)
 
-    ax = _axes(ax, (WIDTH, 3.0))
+    ax = axes(ax, (WIDTH, 3.0))
     statistic = float(found["I"])
     ends = np.array([z.min(), z.max()])
     ax.axhline(0.0, color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=1)
     ax.axvline(0.0, color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=1)
     ax.plot(ends, wz.mean() + statistic * ends, color=COLOURS[1], lw=1.4, zorder=2)
     ax.plot(z, wz, "o", ms=4, mfc=COLOURS[0], mec="white", mew=0.5, zorder=3)
-    ax.set_xlabel(f"{variable}, {time} (standard deviations)")
-    ax.set_ylabel(f"Spatial lag of {variable}")
-    _finish(ax)
+    ax.set_xlabel(f"{variable}, {period_text(time)} (standard deviations)")
+    ax.set_ylabel(f"Spatial lag of {variable} (standard deviations)")
+    finish(ax)
     _widen(ax, z, wz)
     labels = Labeller(ax, z, wz, line=(ends, wz.mean() + statistic * ends))
     for where, name in (("ur", "HH"), ("ul", "LH"), ("ll", "LL"), ("lr", "HL")):
@@ -170,7 +174,7 @@ def moran_over_time(
     periods = frame.index.unique(1)
     parts = [frame.xs(name, level=0).reindex(periods) for name in names]
     at, ticks = _positions(periods)
-    ax = _axes(ax, (WIDTH, 2.5))
+    ax = axes(ax, (WIDTH, 2.5))
     half = [DEVIATIONS * np.sqrt(part["variance"]) for part in parts]
     low = np.min([p["expected"] - h for p, h in zip(parts, half, strict=True)], axis=0)
     high = np.max([p["expected"] + h for p, h in zip(parts, half, strict=True)], axis=0)
@@ -179,19 +183,29 @@ def moran_over_time(
     else:
         ax.errorbar(at, (low + high) / 2, yerr=(high - low) / 2, color=PALE, lw=8, zorder=1)
     ax.plot(at, parts[0]["expected"], color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=2)
-    for name, part, colour, marker in zip(names, parts, COLOURS, MARKERS, strict=False):
+    for part, colour, marker in zip(parts, COLOURS, MARKERS, strict=False):
         values, sure = part["I"].to_numpy(), (part["p_value"] < LEVEL).to_numpy()
-        style = {"color": colour, "marker": marker, "ms": 3.6, "mew": 0.8, "zorder": 3}
         ax.plot(at, values, color=colour, lw=1.1, zorder=3)
-        ax.plot(at[sure], values[sure], ls="", **style)
-        ax.plot(at[~sure], values[~sure], ls="", mfc="white", label="_" + str(name), **style)
+        for shown, face in ((sure, colour), (~sure, "white")):
+            ax.plot(
+                at[shown],
+                values[shown],
+                ls="",
+                color=colour,
+                marker=marker,
+                mfc=face,
+                ms=3.6,
+                mew=0.8,
+                zorder=3,
+            )
     if ticks is not None:
         ax.set_xticks(at[:: max(1, len(at) // 6)], ticks[:: max(1, len(at) // 6)])
     else:
         _whole_ticks(ax, at)
-    ax.set_xlabel(str(frame.index.names[1]).capitalize())
+    name = str(frame.index.names[1])
+    ax.set_xlabel(name[:1].upper() + name[1:])
     ax.set_ylabel("Moran's I")
-    _finish(ax)
+    finish(ax)
     _moran_legend(ax, names)
     return ax
 
@@ -222,7 +236,7 @@ def impacts_plot(impacts: Impacts, *, ax: Axes | None = None) -> Axes:
     """
     frame = impacts.to_frame()
     names = list(impacts.names)
-    ax = _axes(ax, (WIDTH, 0.95 + 0.55 * len(names)))
+    ax = axes(ax, impacts_size(impacts))
     ax.axvline(0.0, color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=1)
     rows = np.arange(len(names), dtype=float)
     for j, effect in enumerate(frame.index.unique(0)):
@@ -244,12 +258,17 @@ def impacts_plot(impacts: Impacts, *, ax: Axes | None = None) -> Axes:
     ax.set_yticks(rows, names)
     ax.set_ylim(len(names) - 0.45, -0.55)
     ax.set_xlabel(f"Average effect and {impacts.level:.0%} interval")
-    _finish(ax)
+    finish(ax)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0, labelsize=TEXT)
     ax.margins(x=0.04)
-    _legend_above(ax, *ax.get_legend_handles_labels(), columns=3)
+    legend_above(ax, *ax.get_legend_handles_labels(), columns=3)
     return ax
+
+
+def impacts_size(impacts: Impacts) -> tuple[float, float]:
+    """Return width and height, in inches, of a picture of so many effects."""
+    return WIDTH, 0.95 + 0.55 * len(impacts.names)
 
 
 def save(figure: Figure, folder: str | PathLike[str], stem: str) -> list[Path]:
@@ -294,33 +313,7 @@ def save(figure: Figure, folder: str | PathLike[str], stem: str) -> list[Path]:
     return paths
 
 
-# --- what the pictures share --------------------------------------------------------------
-
-
-def new_figure(size: tuple[float, float]) -> Figure:
-    """Return a figure that no window or notebook knows of, laid out without clipped text."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=size, layout="constrained")
-
-
-def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(figsize=size, layout="constrained")[1]
-
-
-def _finish(ax: Axes) -> None:
-    """Set what all pictures have: two spines, letters that can be read at this width."""
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    for side in ("bottom", "left"):
-        ax.spines[side].set(linewidth=0.7, color=INK)
-    ax.tick_params(labelsize=SMALL, width=0.7, length=2.5, colors=INK)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.label.set(fontsize=TEXT, color=INK)
+# --- helpers ------------------------------------------------------------------------------
 
 
 def _widen(ax: Axes, x: NDArray, y: NDArray) -> None:
@@ -352,7 +345,7 @@ def _positions(periods: pd.Index) -> tuple[NDArray, list[str] | None]:
     """Where periods stand on the axis: numbers as they are, other labels one by one."""
     if pd.api.types.is_numeric_dtype(periods):
         return periods.to_numpy(dtype=float), None
-    return np.arange(len(periods), dtype=float), [str(period) for period in periods]
+    return np.arange(len(periods), dtype=float), [period_text(period) for period in periods]
 
 
 def _whole_ticks(ax: Axes, at: NDArray) -> None:
@@ -372,30 +365,10 @@ def _moran_legend(ax: Axes, names: Sequence[Hashable]) -> None:
         for _, colour, marker in zip(names, COLOURS, MARKERS, strict=False)
     ]
     filled = Line2D([], [], ls="", color=GREY, marker="o", ms=3.6)
-    band = Patch(facecolor=PALE)
-    key = _legend_above(
-        ax, [filled, band], [f"Filled: p < {LEVEL:g}", "95% band if independent"], columns=2
+    null = (Patch(facecolor=PALE), Line2D([], [], color=GREY, lw=0.6, ls=(0, (4, 3))))
+    key = legend_above(
+        ax, [filled, null], [f"Filled: p < {LEVEL:g}", "Null: E[I], 95% interval"], columns=2
     )
     # A second legend replaces the first unless it is kept by hand.
     ax.add_artist(key)
-    _legend_above(ax, lines, [str(name) for name in names], columns=4, lift=1)
-
-
-def _legend_above(
-    ax: Axes, handles: Any, labels: Any, *, columns: int, lift: int = 0
-) -> Legend:
-    """Put a legend above the axes, where it hides nothing; lift it over other rows."""
-    return ax.legend(
-        handles,
-        labels,
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
-        borderaxespad=0.2 + 1.7 * lift,
-        borderpad=0.2,
-        ncols=columns,
-        fontsize=SMALL,
-        frameon=False,
-        handlelength=1.6,
-        columnspacing=1.2,
-        handletextpad=0.5,
-    )
+    legend_above(ax, lines, [str(name) for name in names], columns=4, lift=SMALL + 5.0)

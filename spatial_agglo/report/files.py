@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def make_folder(folder: str | PathLike[str]) -> Path:
     Raises
     ------
     OutputError
-        The folder cannot be made, or a file stands in its place.
+        The folder cannot be made, is read-only, or a file stands in its place.
 
     Examples
     --------
@@ -44,6 +45,10 @@ def make_folder(folder: str | PathLike[str]) -> Path:
             f"The folder {str(path)!r} cannot be made ({_reason(error)}). Name a folder that you "
             "may write to."
         ) from error
+    if not os.access(path, os.W_OK):
+        raise OutputError(
+            f"The folder {str(path)!r} is read-only. Name a folder that you may write to."
+        )
     return path
 
 
@@ -96,4 +101,6 @@ def not_written(path: Path, error: OSError) -> OutputError:
 
 
 def _reason(error: OSError) -> str:
+    if isinstance(error, FileExistsError):
+        return "a file of that name is in its place"
     return error.strerror or str(error)

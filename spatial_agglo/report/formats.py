@@ -80,6 +80,18 @@ def in_words(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_text(p_value)}"
 
 
+def period_text(period: object) -> str:
+    """Write a period; a date goes without its midnight.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> period_text(1963), period_text(pd.Timestamp("1963-01-01"))
+    ('1963', '1963-01-01')
+    """
+    return str(period).removesuffix(" 00:00:00")
+
+
 def split(cell: str) -> Cell:
     """Part a cell so that its digits can be aligned: stars and a closing bracket hang.
 

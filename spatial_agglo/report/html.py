@@ -84,7 +84,7 @@ def render(layout: Layout) -> str:
 
 
 def styled(fragment: str) -> str:
-    """Return HTML of tables with the style in front, to be put into any page.
+    r"""Return HTML of tables with the style in front, to be put into any page.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def styled(fragment: str) -> str:
 
     Examples
     --------
-    >>> styled("<p>x</p>").endswith("</style>\\n<p>x</p>")
+    >>> styled("<p>x</p>").endswith("</style>\n<p>x</p>")
     True
     """
     return f"<style>\n{STYLE}</style>\n{fragment}"

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_agglo.report.style import root_figure
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
-#: Directions in which a label is tried, the most readable first, and distances in points.
-DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+#: Directions (degrees) in which a label is tried, the most readable first; distances in points.
+DIRECTIONS = (0, 180, 90, 270, 45, 135, 315, 225, 22, 158, 338, 202, 67, 113, 247, 293)
 DISTANCES = (4.0, 7.0, 11.0, 16.0, 22.0)
 #: Distance of a label from the edge of the axes, and from a point, in points.
 EDGE, GAP = 3.0, 1.5
@@ -41,10 +43,11 @@ class Labeller:
     def __init__(self, ax: Axes, x: NDArray, y: NDArray, line: tuple[NDArray, NDArray]) -> None:
         self.ax = ax
         self.x, self.y = x, y
-        self.figure = ax.get_figure(root=True)
+        self.figure = root_figure(ax)
         # The layout moves the axes; labels are placed where they will be drawn.
         self.figure.draw_without_rendering()
         self.points = ax.transData.transform(np.column_stack([x, y]))
+        self.centre = ax.transData.transform((0.0, 0.0))
         t = np.linspace(0.0, 1.0, 200)
         ends = ax.transData.transform(np.column_stack(line))
         self.line = ends[0] + t[:, None] * (ends[1] - ends[0])
@@ -88,7 +91,9 @@ class Labeller:
 
     def point(self, i: int, text: str, *, color: str, size: float) -> None:
         """Write the label of point i near it; a thin line leads to it from farther away."""
-        best: tuple[float, float, tuple[int, int]] | None = None
+        from matplotlib.patheffects import withStroke
+
+        best: tuple[float, float, int] | None = None
         note = self.ax.annotate(
             text,
             (self.x[i], self.y[i]),
@@ -97,6 +102,7 @@ class Labeller:
             color=color,
             fontsize=size,
             zorder=4,
+            path_effects=[withStroke(linewidth=1.6, foreground="white")],
         )
         for distance in DISTANCES:
             for direction in DIRECTIONS:
@@ -104,7 +110,7 @@ class Labeller:
                 cost = self._cost(self._box(note), i) + 0.02 * distance
                 if best is None or cost < best[0]:
                     best = (cost, distance, direction)
-            if best is not None and best[0] < 1.0:
+            if best is not None and best[0] < 0.5:
                 break
         assert best is not None
         _, distance, direction = best
@@ -113,15 +119,20 @@ class Labeller:
         if distance > DISTANCES[1]:
             self._lead(i, self.boxes[f"point {i}"], color)
 
-    def _move(self, note: Annotation, direction: tuple[int, int], distance: float) -> None:
-        dx, dy = direction
-        step = distance if 0 in direction else distance / np.sqrt(2.0)
-        note.xyann = (dx * step, dy * step)
-        note.set_ha({1: "left", 0: "center", -1: "right"}[dx])
-        note.set_va({1: "bottom", 0: "center", -1: "top"}[dy])
+    def _move(self, note: Annotation, direction: int, distance: float) -> None:
+        """Put a label beside its point; above and below, slide it into the axes."""
+        dx, dy = np.cos(np.radians(direction)), np.sin(np.radians(direction))
+        note.xyann = (dx * distance, dy * distance)
+        note.set_horizontalalignment("left" if dx > 0.3 else "right" if dx < -0.3 else "center")
+        note.set_verticalalignment("bottom" if dy > 0.3 else "top" if dy < -0.3 else "center")
+        if abs(dy) > 0.3:
+            box, frame = self._box(note), self.ax.get_window_extent()
+            slide = max(frame.x0 + self.pixel - box.x0, 0.0)
+            slide += min(frame.x1 - self.pixel - box.x1, 0.0)
+            note.xyann = (dx * distance + slide / self.pixel, dy * distance)
 
     def _box(self, note: Annotation) -> Bbox:
-        return note.get_window_extent(self.figure.canvas.get_renderer())  # type: ignore[attr-defined]
+        return note.get_window_extent()
 
     def _cost(self, box: Bbox, own: int) -> float:
         """Count what a label would hide; leaving the axes costs most."""
@@ -133,7 +144,9 @@ class Labeller:
         labels = sum(box.padded(pad).overlaps(other) for other in self.boxes.values())
         points = np.delete(_inside(box.padded(2.0 * pad), self.points), own).sum()
         line = _inside(box.padded(0.5 * pad), self.line).any()
-        return 20.0 * outside + 10.0 * labels + 4.0 * float(points) + 3.0 * float(line)
+        across = (box.x0 < self.centre[0] < box.x1) or (box.y0 < self.centre[1] < box.y1)
+        hidden = 4.0 * float(points) + 3.0 * float(line) + 0.3 * across
+        return 20.0 * outside + 10.0 * labels + hidden
 
     def _lead(self, i: int, box: Bbox, color: str) -> None:
         x, y = self.points[i]

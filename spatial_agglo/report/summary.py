@@ -35,7 +35,7 @@ def summary(fit: FitResult) -> str:
     >>> print(summary(sa.sdm("logc ~ logp + logy", panel, W)))
     Spatial Durbin model (SDM): logc ~ logp + logy
     ...
-    rho      0.2712     0.0340    7.98  <0.001   0.2045   0.3378
+    rho      0.2712   0.0340    7.98  <0.001   0.2046   0.3378
     ...
     """
     table = _coefficients(fit)
@@ -87,7 +87,7 @@ def _title(fit: FitResult) -> str:
 
 
 def _facts(fit: FitResult) -> list[tuple[str, str]]:
-    """What stands above the coefficients: how it was estimated, then how well it fits."""
+    """Return what stands above the coefficients: how it was estimated, then how well it fits."""
     panel = fit.workspace.data.panel
     entity, time = describe.key_names(panel)
     return [
@@ -106,7 +106,7 @@ def _facts(fit: FitResult) -> list[tuple[str, str]]:
 
 
 def _coefficients(fit: FitResult, title: str = "") -> Layout:
-    """The estimates; the variance is not tested, for zero is the edge of its range."""
+    """Lay out the estimates; the variance is not tested, for zero is the edge of its range."""
     interval = fit.conf_int(LEVEL)
     tested = [name != "sigma2" for name in fit.names]
     low, high = 0.5 - LEVEL / 2, 0.5 + LEVEL / 2

@@ -147,7 +147,9 @@ class Table:
             write_text(path, html.page(self.title, fragment))
         return html.styled(fragment)
 
-    def save(self, folder: str | PathLike[str], stem: str) -> list[Path]:
+    def save(
+        self, folder: str | PathLike[str], stem: str, *, label: str | None = None
+    ) -> list[Path]:
         """Write ``stem.csv``, ``stem.tex`` and ``stem.html``.
 
         Parameters
@@ -155,7 +157,8 @@ class Table:
         folder : path
             Made if it is not there.
         stem : str
-            Also the LaTeX label, "tab:stem".
+        label : str, optional
+            For LaTeX; "tab:stem" by default.
 
         Returns
         -------
@@ -169,7 +172,7 @@ class Table:
         place = make_folder(folder)
         paths = [place / f"{stem}{suffix}" for suffix in (".csv", ".tex", ".html")]
         self.to_csv(paths[0])
-        self.to_latex(paths[1], label=f"tab:{stem}")
+        self.to_latex(paths[1], label=label or f"tab:{stem}")
         self.to_html(paths[2])
         return paths
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from spatial_agglo.errors import DataError, OptionError, check_option
 from spatial_agglo.report.describe import notes_of, settings
-from spatial_agglo.report.formats import LEGEND, number, p_text, stars
+from spatial_agglo.report.formats import LEGEND, number, p_text, period_text, stars
 from spatial_agglo.report.summary import summary, summary_html
 from spatial_agglo.report.table import Table
 
@@ -75,7 +75,8 @@ def moran_table(frame: pd.DataFrame) -> Table:
         ]
         columns[str(variable), "z"] = [f"({number(z, 2, scientific=False)})" for z in part["z"]]
     body = pd.DataFrame(columns, dtype=object)
-    body.index = pd.Index([str(period) for period in periods], name=frame.index.names[1])
+    body.columns = _in_order(list(columns), ["variable", "statistic"])
+    body.index = pd.Index([period_text(period) for period in periods], name=frame.index.names[1])
     expected = frame["expected"].drop_duplicates()
     notes = [f"z statistics in parentheses; two-sided p from the normal distribution. {LEGEND}"]
     if len(expected) == 1:
@@ -209,7 +210,7 @@ def results_table(
     order = sorted(keys, key=lambda key: BLOCKS.index(key[0]))
     body = pd.DataFrame(
         {name: [column.get(key, "") for key in order] for name, column in cells.items()},
-        index=pd.MultiIndex.from_tuples(order, names=["block", "term", "statistic"]),
+        index=_in_order(order, ["block", "term", "statistic"]),
         dtype=object,
     )
     outcomes = dict.fromkeys(fit.workspace.data.outcome for fit in named.values())
@@ -217,6 +218,16 @@ def results_table(
     notes[0] += " sigma2 carries none: its zero is the edge of its range, not a hypothesis."
     notes += [*settings(named), *_impact_notes(named, effects), *notes_of(named)]
     return Table(f"Estimates of {', '.join(outcomes)}", body, tuple(notes), footer="Fit")
+
+
+def _in_order(keys: Sequence[tuple[str, ...]], names: list[str]) -> pd.MultiIndex:
+    """Make an index whose levels are in the order of the table, so that look-ups are fast."""
+    levels = [list(dict.fromkeys(parts)) for parts in zip(*keys, strict=True)]
+    codes = [
+        [level.index(part) for part in parts]
+        for level, parts in zip(levels, zip(*keys, strict=True), strict=True)
+    ]
+    return pd.MultiIndex(levels=levels, codes=codes, names=names)
 
 
 def _named(fits: FitResult | Mapping[str, FitResult]) -> dict[str, FitResult]:

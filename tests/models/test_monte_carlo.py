@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import spatial_agglo as sa
+from spatial_agglo.core import sandwich
 
 pytestmark = pytest.mark.slow
 
@@ -26,12 +27,12 @@ def inverse_distance():
     return W.standardize("row")
 
 
-def draw(W, rng, errors):
+def draw(W, rng, errors, strength=1.0):
     """One two-way SDM panel with the given innovations, as a Panel."""
     dense = W.matrix.toarray()
     units = W.n
     X = rng.normal(size=(T, units, 2)) + rng.normal(size=(units, 1))
-    u = X @ BETA + np.einsum("ij,tjk->tik", dense, X) @ THETA
+    u = strength * (X @ BETA + np.einsum("ij,tjk->tik", dense, X) @ THETA)
     u = u + rng.normal(size=units) + rng.normal(size=(T, 1)) + errors
     y = np.linalg.solve(np.eye(units) - RHO * dense, u.T).T
     frame = pd.DataFrame(
@@ -91,41 +92,50 @@ def test_dense_weights_two_way_effects(inverse_distance):
         assert 0.92 <= coverage <= 0.98
 
 
+def lattice(side):
+    """Row-standardised rook contiguity of a grid, with labels."""
+    steps = ((0, 1), (1, 0), (0, -1), (-1, 0))
+    cells = [(i, j) for i in range(side) for j in range(side)]
+    neighbours = {
+        f"{i}-{j}": [f"{i + a}-{j + b}" for a, b in steps if (i + a, j + b) in set(cells)]
+        for i, j in cells
+    }
+    return sa.SpatialWeights.from_dict(neighbours).standardize("row")
+
+
 @pytest.mark.parametrize("kind", ["heteroskedastic", "serially correlated"])
-def test_robust_standard_errors(kind):
-    """The sandwich covers where it should; without the covariance between units rho's does not."""
+@pytest.mark.parametrize("strength", [1.0, 0.1])
+def test_robust_standard_errors(monkeypatch, kind, strength):
+    """The sandwich covers where it should, also when rho rests on the errors alone.
+
+    Beside it: the plain information matrix, and the usual sandwich that adds up outer
+    products unit by unit and so leaves out the covariance between units.
+    """
     rng = np.random.default_rng(11)
     units, replications = 100, 1000
-    side = np.arange(10)
-    ids = [f"{i}-{j}" for i in side for j in side]
-    neighbours = {
-        f"{i}-{j}": [
-            f"{i + a}-{j + b}"
-            for a, b in ((0, 1), (1, 0), (0, -1), (-1, 0))
-            if 0 <= i + a < 10 and 0 <= j + b < 10
-        ]
-        for i in side
-        for j in side
-    }
-    W = sa.SpatialWeights.from_dict(neighbours).standardize("row").align(ids)
+    W = lattice(10)
     spread = np.exp(rng.normal(scale=0.7, size=units))
     cov = "robust" if kind == "heteroskedastic" else "clustered"
-    hits = {"observed": [], cov: []}
+    truth = np.concatenate([strength * BETA, strength * THETA, [RHO]])
+    hits = {"observed": [], cov: [], "unit by unit": []}
+    full = sandwich.mutual
     for _ in range(replications):
-        noise = rng.normal(size=(T, units))
+        errors = rng.normal(size=(T, units))
         if kind == "heteroskedastic":
-            errors = noise * spread
+            errors *= spread
         else:
-            errors = noise.copy()
             for t in range(1, T):
-                errors[t] = 0.7 * errors[t - 1] + noise[t]
-        panel = draw(W, rng, errors)
+                errors[t] += 0.7 * errors[t - 1]
+        panel = draw(W, rng, errors, strength)
         for name, found in hits.items():
-            fit = sa.sdm("y ~ x1 + x2", panel, W, cov=name)
-            truth = np.concatenate([BETA, THETA, [RHO]])
+            without = name == "unit by unit"
+            monkeypatch.setattr(sandwich, "mutual", (lambda *_, **__: 0.0) if without else full)
+            fit = sa.sdm("y ~ x1 + x2", panel, W, cov=cov if without else name)
             found.append(covers(fit.values[:5], np.sqrt(np.diag(fit.covariance))[:5], truth))
     coverage = {name: np.mean(found, axis=0) for name, found in hits.items()}
-    print(f"\n{kind} errors, coverage of x1 x2 W*x1 W*x2 rho:")
+    print(f"\n{kind} errors, coefficients x {strength}: coverage of x1 x2 W*x1 W*x2 rho")
     for name, values in coverage.items():
-        print(f"  {name:10s}", np.round(values, 3))
+        print(f"  {name:12s}", np.round(values, 3))
     assert ((coverage[cov] > 0.92) & (coverage[cov] < 0.98)).all()
+    if strength < 1:
+        assert coverage["unit by unit"][4] < 0.92

@@ -1,0 +1,77 @@
+"""The house style of pictures: width, colours, sizes of letters, spines, legends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+
+#: Width of a column of text, inches.
+WIDTH = 3.4
+#: Okabe & Ito's colours, told apart by all readers; and the greys of what is not data.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+INK, GREY, PALE = "#222222", "#767676", "#E4E4E4"
+#: Sizes of letters, points.
+TEXT, SMALL = 8.0, 7.0
+
+
+def new_figure(size: tuple[float, float]) -> Figure:
+    """Return a figure that no window or notebook knows of, laid out without clipped text."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
+
+
+def axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """Return the caller's axes, or those of a new figure that notebooks show."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=size, layout="constrained")[1]
+
+
+def root_figure(ax: Axes) -> Figure:
+    """Return the figure that axes are in, also from within a subfigure."""
+    figure: Any = ax.figure
+    while figure.figure is not figure:
+        figure = figure.figure
+    return figure  # type: ignore[no-any-return]
+
+
+def finish(ax: Axes) -> None:
+    """Set what all pictures have: two spines, letters that can be read at this width."""
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    for side in ("bottom", "left"):
+        ax.spines[side].set(linewidth=0.7, color=INK)
+    ax.tick_params(labelsize=SMALL, width=0.7, length=2.5, colors=INK)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set(fontsize=TEXT, color=INK)
+
+
+def legend_above(ax: Axes, handles: Any, labels: Any, *, columns: int, lift: float = 0.0) -> Legend:
+    """Put a legend above the axes, where it hides nothing, or so many points higher."""
+    from matplotlib.transforms import ScaledTranslation
+
+    up = ScaledTranslation(0.0, (lift + 2.0) / 72.0, root_figure(ax).dpi_scale_trans)
+    return ax.legend(
+        handles,
+        labels,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        bbox_transform=ax.transAxes + up,
+        borderaxespad=0.0,
+        borderpad=0.0,
+        ncols=columns,
+        fontsize=SMALL,
+        labelcolor=INK,
+        frameon=False,
+        handlelength=1.8,
+        columnspacing=1.2,
+        handletextpad=0.5,
+    )
