@@ -1,6 +1,6 @@
 """Spatial econometrics of panels: weights, tests, estimators and spillovers."""
 
-from spatial_agglo import datasets, esda, weights
+from spatial_agglo import datasets, errors, esda, report, study, weights
 from spatial_agglo.diagnostics import (
     Choice,
     choose_model,
@@ -27,17 +27,20 @@ __all__ = [
     "choose_model",
     "datasets",
     "effects_tests",
+    "errors",
     "esda",
     "impacts",
     "lm_tests",
     "lr_tests",
     "ols",
+    "report",
     "residual_moran",
     "sar",
     "sdem",
     "sdm",
     "sem",
     "slx",
+    "study",
     "wald_tests",
     "weights",
 ]

@@ -25,9 +25,9 @@ def about(
 ) -> None:
     """Spatial econometrics of panels: weights, tests, estimators and spillovers."""
     if version:
-        from spatial_agglo import __version__
+        import spatial_agglo
 
-        typer.echo(f"spatial_agglo {__version__}")
+        typer.echo(f"spatial_agglo {spatial_agglo.__version__}")
         raise typer.Exit
 
 

@@ -44,6 +44,10 @@ class MissingDependencyError(SpatialAggloError, ImportError):
     """An optional library is needed and not installed."""
 
 
+class OutputError(SpatialAggloError, OSError):
+    """A file or folder cannot be written."""
+
+
 def listing(items: Iterable[object], limit: int = 8) -> str:
     """Name the first few offenders and count the rest.
 

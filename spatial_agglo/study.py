@@ -43,7 +43,7 @@ h1{margin:0 0 .3em;font-size:1.6em;line-height:1.25}
 h2{margin:2em 0 .4em;font-size:1.2em}
 p.lead{color:#555;margin:.2em 0}
 p.verdict{margin:.6em 0;padding:.1em 0 .1em 1em;border-left:3px solid #0072B2}
-.row{display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-end}
+.row{display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start}
 figure{margin:.8em 0;width:26em;max-width:100%}
 figure img{width:100%;height:auto}
 figcaption{font-size:.85em;color:#444}
@@ -157,11 +157,11 @@ class StudyResult:
         time = panel.times[-1] if study.time is None else study.time
         out: dict[str, Figure] = {}
         if panel.T > 1:
-            out["moran_over_time"] = style.new_figure((style.WIDTH, 2.5))
+            out["moran_over_time"] = style.new_figure((style.WIDTH, 2.8))
             names = list(self.moran.index.unique(0))[: len(style.COLOURS)]
             ax = out["moran_over_time"].add_subplot()
             figures.moran_over_time(self.moran, variables=names, ax=ax)
-        out["moran_scatter"] = style.new_figure((style.WIDTH, 3.0))
+        out["moran_scatter"] = style.new_figure((style.WIDTH, 2.8))
         ax = out["moran_scatter"].add_subplot()
         figures.moran_scatter(panel, variable, study.W, time=time, ax=ax)
         if self.impacts.names:
@@ -234,7 +234,10 @@ class StudyResult:
     def _sections(self, pictures: dict[str, str]) -> Iterator[str]:
         """Yield the parts of the report, in the order in which a paper has them."""
         study, panel = self.study, self.study.panel
-        tables = {stem: pages.render(table.layout) for stem, table in self.tables.items()}
+        # The verdict stands above the selection table, so its last note need not repeat it.
+        selection = self.tables["selection"]
+        shown = {**self.tables, "selection": replace(selection, notes=selection.notes[:-1])}
+        tables = {stem: pages.render(table.layout) for stem, table in shown.items()}
         variable = html.escape(str(self.moran.index[0][0]))
         yield f"<h1>{html.escape(study.title)}</h1>"
         yield (

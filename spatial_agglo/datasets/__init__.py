@@ -263,7 +263,7 @@ def weights(name: str, ids: str = "state") -> SpatialWeights:
     label = _units(study).set_index("code", drop=False)[ids].to_dict()
     return SpatialWeights.from_dict(
         {label[unit]: [label[other] for other in others] for unit, others in neighbours.items()},
-        description=f"queen contiguity, units of the study {study!r} (ready-made: {name})",
+        description=f"queen contiguity ({name})",
     )
 
 

@@ -238,8 +238,9 @@ class _Engine:
         """Return what the reader of the result must know."""
         out = []
         spec, W = self.spec, self.space.W
-        if spec.spatial and W is not None:
+        if W is not None and (spec.spatial or spec.has_durbin):
             out.append(f"W: {W.description} ({W.n} units, {W.n_links} links)")
+        if spec.spatial and W is not None:
             out.append(f"log-determinant: {W.logdet.method}")
             if not W.row_standardized:
                 out.append("W is not row-standardised")

@@ -13,8 +13,8 @@
 ==========================  ===================================================================
 """
 
+from spatial_agglo.errors import OutputError
 from spatial_agglo.report.figures import impacts_plot, moran_over_time, moran_scatter, save
-from spatial_agglo.report.files import OutputError
 from spatial_agglo.report.table import Table
 from spatial_agglo.report.tables import moran_table, results_table, selection_table, summary
 

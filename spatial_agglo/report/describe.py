@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from spatial_agglo.errors import DataError, listing
 from spatial_agglo.panel import CROSS_SECTION
 from spatial_agglo.report.formats import period_text
 
@@ -98,7 +101,7 @@ def settings(fits: Mapping[str, FitResult]) -> list[str]:
     >>> fits = {"one": sa.sar("logc ~ logp", panel, W, effects="time"),
     ...         "two": sa.sar("logc ~ logp", panel, W, effects="entity")}
     >>> settings(fits)[1]
-    'Effects: fixed, year (one); fixed, state (two). Likelihood: transformed (Lee & Yu 2010)...'
+    'Effects: fixed, year in one; fixed, state in two. Likelihood: transformed (Lee & Yu 2010)...'
     """
     W = _shared("W", {name: weights_text(fit) for name, fit in fits.items()})
     rest = [
@@ -121,7 +124,7 @@ def notes_of(fits: Mapping[str, FitResult]) -> list[str]:
             if not note.startswith(said):
                 found.setdefault(note, []).append(name)
     return [
-        f"{_sentence(note)}." if len(names) == len(fits) else f"{', '.join(names)}: {note}."
+        f"{_sentence(note)}." if len(names) == len(fits) else f"{listed(names)}: {note}."
         for note, names in found.items()
     ]
 
@@ -134,8 +137,30 @@ def _shared(what: str, values: Mapping[str, str]) -> str:
             columns.setdefault(value, []).append(name)
     if len(columns) < 2:
         return "".join(f"{what}: {value}." for value in columns)
-    parts = "; ".join(f"{value} ({', '.join(names)})" for value, names in columns.items())
+    parts = "; ".join(f"{value} in {listed(names)}" for value, names in columns.items())
     return f"{what}: {parts}."
+
+
+def require_moran(frame: pd.DataFrame) -> None:
+    """Raise unless a frame is one that ``esda.moran`` returns."""
+    missing = {"I", "expected", "variance", "z", "p_value"}.difference(frame.columns)
+    if missing or frame.index.nlevels != 2:
+        raise DataError(
+            "The DataFrame of esda.moran is needed, indexed by variable and time; got the columns "
+            f"{listing(frame.columns)} and {frame.index.nlevels} level(s) of rows."
+        )
+
+
+def listed(names: Sequence[str]) -> str:
+    """List names of columns, in quotes where a name has a comma of its own.
+
+    Examples
+    --------
+    >>> listed(["SAR", "SDM"]), listed(["queen, row", "SDM"])
+    ('SAR, SDM', "'queen, row', 'SDM'")
+    """
+    quote = "'" if any("," in name for name in names) else ""
+    return ", ".join(f"{quote}{name}{quote}" for name in names)
 
 
 def _sentence(text: str) -> str:

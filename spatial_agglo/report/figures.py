@@ -15,10 +15,12 @@ from spatial_agglo.core.moments import lag
 from spatial_agglo.errors import DataError, OptionError, listing
 from spatial_agglo.esda import moran
 from spatial_agglo.panel import Panel
+from spatial_agglo.report.describe import require_moran
 from spatial_agglo.report.files import make_folder, not_written
 from spatial_agglo.report.formats import in_words, period_text
 from spatial_agglo.report.labels import Labeller
 from spatial_agglo.report.style import (
+    BESIDE,
     COLOURS,
     GREY,
     INK,
@@ -27,9 +29,12 @@ from spatial_agglo.report.style import (
     SMALL,
     TEXT,
     WIDTH,
+    along,
     axes,
+    broken,
     finish,
     legend_above,
+    legend_columns,
 )
 from spatial_agglo.weights.matrix import as_weights
 
@@ -104,8 +109,8 @@ def moran_scatter(
     ax.axvline(0.0, color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=1)
     ax.plot(ends, wz.mean() + statistic * ends, color=COLOURS[1], lw=1.4, zorder=2)
     ax.plot(z, wz, "o", ms=4, mfc=COLOURS[0], mec="white", mew=0.5, zorder=3)
-    ax.set_xlabel(f"{variable}, {period_text(time)} (standard deviations)")
-    ax.set_ylabel(f"Spatial lag of {variable} (standard deviations)")
+    ax.set_xlabel(along(f"{variable}, {period_text(time)}", "standard deviations"))
+    ax.set_ylabel(along(f"Spatial lag of {variable}", "standard deviations"))
     finish(ax)
     _widen(ax, z, wz)
     labels = Labeller(ax, z, wz, line=(ends, wz.mean() + statistic * ends))
@@ -113,7 +118,7 @@ def moran_scatter(
         labels.corner(where, name, color=GREY, size=TEXT, weight="bold")
     # The corner that the slope leaves empty.
     free = "lr" if statistic >= 0 else "ur"
-    text = f"I = {statistic:.3f}\n{in_words(float(found['p_value']))}"
+    text = f"I = {statistic:.3f}\n{in_words(float(found['p_value']))}".replace("-", "−")
     labels.corner(free, text, color=INK, size=TEXT, below="HL" if free == "lr" else "HH")
     for i in named:
         labels.point(i, str(panel.entities[i]), color=INK, size=SMALL)
@@ -159,47 +164,21 @@ def moran_over_time(
     >>> moran_over_time(frame, ax=Figure().add_subplot()).get_ylabel()
     "Moran's I"
     """
-    names = list(frame.index.unique(0)) if variables is None else list(variables)
-    unknown = [name for name in names if name not in frame.index.unique(0)]
-    if unknown or not names:
-        raise DataError(
-            f"The frame has no variable {listing(unknown)}; it has "
-            f"{listing(frame.index.unique(0), 20)}."
-        )
-    if len(names) > len(COLOURS):
-        raise DataError(
-            f"{len(names)} lines in one picture cannot be told apart; name at most {len(COLOURS)} "
-            "with variables=[...]."
-        )
+    names = _drawn(frame, variables)
     periods = frame.index.unique(1)
     parts = [frame.xs(name, level=0).reindex(periods) for name in names]
     at, ticks = _positions(periods)
     ax = axes(ax, (WIDTH, 2.5))
-    half = [DEVIATIONS * np.sqrt(part["variance"]) for part in parts]
-    low = np.min([p["expected"] - h for p, h in zip(parts, half, strict=True)], axis=0)
-    high = np.max([p["expected"] + h for p, h in zip(parts, half, strict=True)], axis=0)
-    if len(periods) > 1:
-        ax.fill_between(at, low, high, color=PALE, lw=0, zorder=1)
-    else:
-        ax.errorbar(at, (low + high) / 2, yerr=(high - low) / 2, color=PALE, lw=8, zorder=1)
-    ax.plot(at, parts[0]["expected"], color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=2)
+    _null_band(ax, at, parts)
     for part, colour, marker in zip(parts, COLOURS, MARKERS, strict=False):
         values, sure = part["I"].to_numpy(), (part["p_value"] < LEVEL).to_numpy()
         ax.plot(at, values, color=colour, lw=1.1, zorder=3)
         for shown, face in ((sure, colour), (~sure, "white")):
-            ax.plot(
-                at[shown],
-                values[shown],
-                ls="",
-                color=colour,
-                marker=marker,
-                mfc=face,
-                ms=3.6,
-                mew=0.8,
-                zorder=3,
-            )
+            marks = ax.plot(at[shown], values[shown], ls="", color=colour, marker=marker, zorder=3)
+            marks[0].set(markerfacecolor=face, markersize=3.6, markeredgewidth=0.8)
     if ticks is not None:
-        ax.set_xticks(at[:: max(1, len(at) // 6)], ticks[:: max(1, len(at) // 6)])
+        step = max(1, len(at) // 6)
+        ax.set_xticks(at[::step], ticks[::step])
     else:
         _whole_ticks(ax, at)
     name = str(frame.index.names[1])
@@ -255,7 +234,7 @@ def impacts_plot(impacts: Impacts, *, ax: Axes | None = None) -> Axes:
             label=str(effect).capitalize(),
             zorder=3,
         )
-    ax.set_yticks(rows, names)
+    ax.set_yticks(rows, [broken(name, BESIDE) for name in names])
     ax.set_ylim(len(names) - 0.45, -0.55)
     ax.set_xlabel(f"Average effect and {impacts.level:.0%} interval")
     finish(ax)
@@ -341,6 +320,34 @@ def _chosen(
     return [int(i) for i in at]
 
 
+def _drawn(frame: pd.DataFrame, variables: Sequence[Hashable] | None) -> list[Hashable]:
+    """Return the variables to draw, or raise if they are not there or too many."""
+    require_moran(frame)
+    known = frame.index.unique(0)
+    names = list(known) if variables is None else list(variables)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise DataError(f"The frame has no variable {listing(unknown)}; it has {listing(known)}.")
+    if not 0 < len(names) <= len(COLOURS):
+        raise DataError(
+            f"A picture takes 1 to {len(COLOURS)} lines that can be told apart; got {len(names)}. "
+            "Name fewer with variables=[...]."
+        )
+    return names
+
+
+def _null_band(ax: Axes, at: NDArray, parts: Sequence[pd.DataFrame]) -> None:
+    """Draw where I lies without dependence: the widest interval of the variables."""
+    expected = parts[0]["expected"].to_numpy()
+    variances = [part["variance"].to_numpy() for part in parts]
+    half = DEVIATIONS * np.sqrt(np.max(variances, axis=0))
+    if len(at) > 1:
+        ax.fill_between(at, expected - half, expected + half, color=PALE, lw=0, zorder=1)
+    else:
+        ax.errorbar(at, expected, yerr=half, color=PALE, lw=8, zorder=1)
+    ax.plot(at, expected, color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=2)
+
+
 def _positions(periods: pd.Index) -> tuple[NDArray, list[str] | None]:
     """Where periods stand on the axis: numbers as they are, other labels one by one."""
     if pd.api.types.is_numeric_dtype(periods):
@@ -371,4 +378,5 @@ def _moran_legend(ax: Axes, names: Sequence[Hashable]) -> None:
     )
     # A second legend replaces the first unless it is kept by hand.
     ax.add_artist(key)
-    legend_above(ax, lines, [str(name) for name in names], columns=4, lift=SMALL + 5.0)
+    labels = [broken(str(name), BESIDE) for name in names]
+    legend_above(ax, lines, labels, columns=legend_columns(labels), lift=SMALL + 5.0)

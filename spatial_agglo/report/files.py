@@ -6,11 +6,7 @@ import os
 from os import PathLike
 from pathlib import Path
 
-from spatial_agglo.errors import SpatialAggloError
-
-
-class OutputError(SpatialAggloError, OSError):
-    """A file or folder cannot be written."""
+from spatial_agglo.errors import OutputError
 
 
 def make_folder(folder: str | PathLike[str]) -> Path:

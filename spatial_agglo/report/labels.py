@@ -19,6 +19,8 @@ DIRECTIONS = (0, 180, 90, 270, 45, 135, 315, 225, 22, 158, 338, 202, 67, 113, 24
 DISTANCES = (4.0, 7.0, 11.0, 16.0, 22.0)
 #: Distance of a label from the edge of the axes, and from a point, in points.
 EDGE, GAP = 3.0, 1.5
+#: Radius of a point with its rim.
+MARKER = 2.4
 _CORNERS = {
     "ur": ((1, 1), "right", "top"),
     "ul": ((0, 1), "left", "top"),
@@ -142,10 +144,12 @@ class Labeller:
             box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1
         )
         labels = sum(box.padded(pad).overlaps(other) for other in self.boxes.values())
-        points = np.delete(_inside(box.padded(2.0 * pad), self.points), own).sum()
+        covered = _inside(box.padded(2.0 * pad), self.points)
+        # A label may come nearer to its own point than to others, and not onto it.
+        covered[own] = _inside(box.padded(MARKER * self.pixel), self.points[[own]])[0]
         line = _inside(box.padded(0.5 * pad), self.line).any()
         across = (box.x0 < self.centre[0] < box.x1) or (box.y0 < self.centre[1] < box.y1)
-        hidden = 4.0 * float(points) + 3.0 * float(line) + 0.3 * across
+        hidden = 4.0 * float(covered.sum()) + 3.0 * float(line) + 0.3 * across
         return 20.0 * outside + 10.0 * labels + hidden
 
     def _lead(self, i: int, box: Bbox, color: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,10 +17,12 @@ if TYPE_CHECKING:
 WIDTH = 3.4
 #: Okabe & Ito's colours, told apart by all readers; and the greys of what is not data.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+MARKERS = ("o", "s", "D", "^", "v", "<", ">")
 INK, GREY, PALE = "#222222", "#767676", "#E4E4E4"
 #: Sizes of letters, points.
 TEXT, SMALL = 8.0, 7.0
+#: Letters that fit along an axis, and beside one; points that a legend may take.
+ALONG, BESIDE, ACROSS = 44, 20, 215.0
 
 
 def new_figure(size: tuple[float, float]) -> Figure:
@@ -52,6 +58,45 @@ def finish(ax: Axes) -> None:
     ax.tick_params(labelsize=SMALL, width=0.7, length=2.5, colors=INK)
     for axis in (ax.xaxis, ax.yaxis):
         axis.label.set(fontsize=TEXT, color=INK)
+
+
+def along(label: str, unit: str) -> str:
+    r"""Write the label of an axis and its unit, in as many lines as it takes.
+
+    Examples
+    --------
+    >>> along("share_of_workers_in_manufacturing, 1992", "standard deviations")
+    'share_of_workers_in_manufacturing, 1992\n(standard deviations)'
+    """
+    line = f"{label} ({unit})"
+    return line if len(line) <= ALONG else f"{broken(label, ALONG)}\n({unit})"
+
+
+def broken(name: str, width: int) -> str:
+    r"""Break a long name after blanks, underscores and the like.
+
+    Examples
+    --------
+    >>> broken("share_of_workers_in_manufacturing", 20)
+    'share_of_workers_in_\nmanufacturing'
+    """
+    lines = [""]
+    for part in re.findall(r"[^ _:*.,(]+[ _:*.,(]*|[ _:*.,(]+", name):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def legend_columns(labels: Sequence[str]) -> int:
+    """Return the number of columns, at most four, in which a legend fits above the axes."""
+    for columns in range(min(4, len(labels)), 1, -1):
+        lengths = [max(map(len, label.split("\n"))) for label in labels]
+        parts = np.array_split(np.array(lengths), columns)
+        # A handle with its gaps, and the width of a small letter.
+        if sum(30.0 + 0.6 * SMALL * int(part.max()) for part in parts) <= ACROSS:
+            return columns
+    return 1
 
 
 def legend_above(ax: Axes, handles: Any, labels: Any, *, columns: int, lift: float = 0.0) -> Legend:

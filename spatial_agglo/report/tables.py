@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from spatial_agglo.errors import DataError, OptionError, check_option
-from spatial_agglo.report.describe import notes_of, settings
+from spatial_agglo.formula import INTERCEPT
+from spatial_agglo.report.describe import listed, notes_of, require_moran, settings
 from spatial_agglo.report.formats import LEGEND, number, p_text, period_text, stars
 from spatial_agglo.report.summary import summary, summary_html
 from spatial_agglo.report.table import Table
@@ -60,12 +61,7 @@ def moran_table(frame: pd.DataFrame) -> Table:
     >>> table.body.loc["1963", "logc"].tolist()
     ['0.262***', '(2.75)']
     """
-    missing = {"I", "z", "p_value", "expected"}.difference(frame.columns)
-    if missing or frame.index.nlevels != 2:
-        raise DataError(
-            "moran_table needs the DataFrame of esda.moran, indexed by variable and time; got "
-            f"columns {list(frame.columns)} and {frame.index.nlevels} level(s) of rows."
-        )
+    require_moran(frame)
     periods = frame.index.unique(1)
     columns = {}
     for variable in frame.index.unique(0):
@@ -207,7 +203,7 @@ def results_table(
             cells[name].update(_effects(effects[name], write))
         cells[name].update(_fit_rows(fit))
     keys = dict.fromkeys(key for column in cells.values() for key in column)
-    order = sorted(keys, key=lambda key: BLOCKS.index(key[0]))
+    order = sorted(keys, key=lambda key: (BLOCKS.index(key[0]), key[1] == INTERCEPT))
     body = pd.DataFrame(
         {name: [column.get(key, "") for key in order] for name, column in cells.items()},
         index=_in_order(order, ["block", "term", "statistic"]),
@@ -318,7 +314,5 @@ def _impact_notes(fits: Mapping[str, FitResult], effects: Mapping[str, Impacts])
         if name not in effects and not (fit.spec.has_lag or fit.spec.has_durbin)
     ]
     if without:
-        text += (
-            f" {' and '.join(without)}: no spillovers, coefficients are direct and total effects."
-        )
+        text += f" {listed(without)}: no spillovers, coefficients are direct and total effects."
     return [text]

@@ -11,15 +11,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from scipy.sparse import linalg as sparse_linalg
 
 from spatial_agglo.core.logdet import LogDet, log_determinant
 from spatial_agglo.core.moments import MatrixLike
-from spatial_agglo.errors import AlignmentError, WeightsError, check_option, listing, plain
+from spatial_agglo.errors import (
+    AlignmentError,
+    WeightsError,
+    check_option,
+    listing,
+    plain,
+)
+from spatial_agglo.weights.labels import as_labels
 
 if TYPE_CHECKING:
     from libpysal.graph import Graph
 
-STANDARDIZATIONS = ("row", "none")
+STANDARDIZATIONS = ("row", "spectral", "min-max", "none")
 ISOLATES = ("error", "allow")
 
 #: Row sums may differ from 1 by this much in a matrix that counts as row-standardised.
@@ -42,10 +50,14 @@ class SpatialWeights:
         Non-negative, finite, with an empty diagonal.
     ids : Index
         Labels of rows and columns.
-    standardization : {"row", "none"}
-        "row" when every row sums to one.
+    standardization : {"row", "spectral", "min-max", "none"}
+        "row" whenever every row sums to one, however the matrix came about.
     description : str
         How the matrix was made.
+    formula : str
+        The weights before standardisation, for table notes; may be empty.
+    meaning : str
+        Who weighs more, in a few words, for table notes; may be empty.
 
     Examples
     --------
@@ -62,13 +74,17 @@ class SpatialWeights:
         ids: Sequence[Hashable] | pd.Index,
         *,
         description: str = "user-supplied weights",
+        formula: str = "",
+        meaning: str = "",
         isolates: str = "error",
+        standardization: str = "none",
     ) -> None:
         check_option("isolates", isolates, ISOLATES)
-        self.ids = _labels(ids)
+        self.ids = as_labels(ids)
         self.matrix = _validated(matrix, self.ids)
-        self.description = description
-        self._isolates = isolates
+        self.description, self.formula, self.meaning = description, formula, meaning
+        self.isolates_rule = isolates
+        self._standardization = check_option("standardization", standardization, STANDARDIZATIONS)
         self._logdet: LogDet | None = None
         self._source: SpatialWeights | None = None
         if isolates == "error" and self.isolates.size:
@@ -138,7 +154,7 @@ class SpatialWeights:
 
         The columns may come in another order than the rows; they are matched by label.
         """
-        rows, columns = _labels(frame.index), _labels(frame.columns)
+        rows, columns = as_labels(frame.index), as_labels(frame.columns)
         if set(rows) != set(columns):
             only = rows.symmetric_difference(columns, sort=False)
             raise WeightsError(
@@ -159,7 +175,7 @@ class SpatialWeights:
         isolates: str = "error",
     ) -> SpatialWeights:
         """Make weights from ``{unit: [neighbours]}``, binary unless weights are given."""
-        ids = _labels(list(neighbors))
+        ids = as_labels(list(neighbors))
         place = {label: position for position, label in enumerate(ids)}
         rows, columns, values = [], [], []
         for unit, others in neighbors.items():
@@ -232,8 +248,8 @@ class SpatialWeights:
 
     @property
     def standardization(self) -> str:
-        """Either "row", when every row sums to one, or "none"."""
-        return "row" if self.row_standardized else "none"
+        """How the weights are scaled; "row" whenever every row sums to one."""
+        return "row" if self.row_standardized else self._standardization
 
     @property
     def logdet(self) -> LogDet:
@@ -257,20 +273,44 @@ class SpatialWeights:
     # --- operations -------------------------------------------------------------------
 
     def standardize(self, how: str = "row") -> SpatialWeights:
-        """Return the weights with every row divided by its sum ("row"), or unchanged ("none").
+        """Return the weights scaled, so that coefficients can be compared.
 
-        Rows of allowed isolates stay zero.
+        Parameters
+        ----------
+        how : {"row", "spectral", "min-max", "none"}
+            "row": every row is divided by its sum (rows of allowed isolates stay zero).
+            "spectral": by the largest modulus of the eigenvalues. "min-max": by the smaller of
+            the largest row and column sum (Kelejian & Prucha 2010); this and "spectral" keep
+            the relative size of rows.
         """
         check_option("standardize", how, STANDARDIZATIONS)
-        if how == "none" or self.row_standardized:
+        if how == "none" or how == self.standardization:
             return self
-        sums = np.asarray(self.matrix.sum(axis=1)).ravel()
-        scale = np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0)
+        rows = np.asarray(self.matrix.sum(axis=1)).ravel()
+        if how == "row":
+            scale = np.divide(1.0, rows, out=np.zeros_like(rows), where=rows > 0)
+            matrix = sparse.csr_array(sparse.diags_array(scale) @ self.matrix)
+            return self.derive(matrix, ", row-standardised", "row")
+        if how == "spectral":
+            factor = spectral_radius(self.matrix)
+            note = ", divided by its spectral radius"
+        else:
+            factor = min(float(rows.max()), float(self.matrix.sum(axis=0).max()))
+            note = ", divided by the smaller of its largest row and column sum"
+        return self.derive(self.matrix / factor, note, how)
+
+    def derive(
+        self, matrix: Any, note: str, standardization: str = "none", isolates: str | None = None
+    ) -> SpatialWeights:
+        """Return another matrix of the same units whose description goes on from this one's."""
         return SpatialWeights(
-            sparse.csr_array(sparse.diags_array(scale) @ self.matrix),
+            sparse.csr_array(matrix),
             self.ids,
-            description=f"{self.description}, row-standardised",
-            isolates=self._isolates,
+            description=self.description + note,
+            formula=self.formula,
+            meaning=self.meaning,
+            isolates=self.isolates_rule if isolates is None else isolates,
+            standardization=standardization,
         )
 
     def align(self, ids: Sequence[Hashable] | pd.Index) -> SpatialWeights:
@@ -281,7 +321,7 @@ class SpatialWeights:
         AlignmentError
             The two sets of labels differ. Nothing is dropped: restrict or complete one side.
         """
-        wanted = _labels(ids)
+        wanted = as_labels(ids)
         if wanted.equals(self.ids):
             return self
         order = self.ids.get_indexer(wanted)
@@ -293,26 +333,44 @@ class SpatialWeights:
             self.matrix[order][:, order],
             wanted,
             description=self.description,
-            isolates=self._isolates,
+            formula=self.formula,
+            meaning=self.meaning,
+            isolates=self.isolates_rule,
+            standardization=self._standardization,
         )
         aligned._source = self
         return aligned
 
-    def subset(self, ids: Sequence[Hashable] | pd.Index) -> SpatialWeights:
-        """Return the weights among some of the units, with the values they have.
+    def subset(
+        self, ids: Sequence[Hashable] | pd.Index, *, standardize: bool = True
+    ) -> SpatialWeights:
+        """Return the weights among some of the units.
 
-        Rows no longer sum to one where a neighbour was left out: standardise again.
+        Parameters
+        ----------
+        ids : labels of the units to keep, in the order wanted
+        standardize : bool
+            Row-standardise again where the whole matrix was; False keeps the values, and then
+            rows that lost neighbours no longer sum to one.
         """
-        wanted = _labels(ids)
+        wanted = as_labels(ids)
         order = self.ids.get_indexer(wanted)
         if (order < 0).any():
             raise AlignmentError(f"The weights have no unit {listing(wanted[order < 0])}.")
-        return SpatialWeights(
+        part = SpatialWeights(
             self.matrix[order][:, order],
             wanted,
             description=f"{self.description}, {wanted.size} of {self.n} units",
-            isolates=self._isolates,
+            formula=self.formula,
+            meaning=self.meaning,
+            isolates=self.isolates_rule,
         )
+        return part.standardize("row") if standardize and self.row_standardized else part
+
+    @property
+    def T(self) -> SpatialWeights:
+        """The transpose: j's weight in i becomes i's weight in j."""
+        return self.derive(self.matrix.T, ", transposed", isolates="allow")
 
     # --- exchange ---------------------------------------------------------------------
 
@@ -363,24 +421,15 @@ def as_weights(W: Any) -> SpatialWeights:
             "Use SpatialWeights.from_dense(matrix, ids=[...]) (from_sparse for sparse ones), "
             "with the label of every row."
         )
+    if isinstance(W, Mapping) and hasattr(W, "periods"):
+        raise WeightsError(
+            "Weights that change over time cannot be used here: one W for all periods is needed. "
+            "Take one period, W[period], or weights from levels over a fixed window."
+        )
     raise WeightsError(
         "Spatial weights are needed: a SpatialWeights, a libpysal Graph or W, or a square "
         f"DataFrame; got {type(W).__name__}."
     )
-
-
-def _labels(ids: Sequence[Hashable] | pd.Index) -> pd.Index:
-    """Return the labels as an Index without duplicates or gaps."""
-    labels = ids if isinstance(ids, pd.Index) else pd.Index(list(ids))
-    if labels.nlevels > 1:
-        raise WeightsError("Unit labels must be single values; got a MultiIndex.")
-    if labels.hasnans:
-        raise WeightsError(f"{int(labels.isna().sum())} unit(s) have no label (NaN).")
-    if labels.has_duplicates:
-        raise WeightsError(
-            f"Unit labels must differ; repeated: {listing(labels[labels.duplicated()].unique())}."
-        )
-    return labels
 
 
 def _validated(matrix: sparse.csr_array, ids: pd.Index) -> sparse.csr_array:
@@ -419,6 +468,16 @@ def _validated(matrix: sparse.csr_array, ids: pd.Index) -> sparse.csr_array:
             "Set the diagonal to zero."
         )
     return matrix
+
+
+def spectral_radius(matrix: sparse.csr_array) -> float:
+    """Return the largest modulus of the eigenvalues of a non-negative matrix."""
+    N = matrix.shape[0]
+    if N <= 500:
+        return float(np.abs(np.linalg.eigvals(matrix.toarray())).max())
+    start = np.ones(N)
+    found = sparse_linalg.eigs(matrix, k=1, which="LM", v0=start, return_eigenvectors=False)
+    return float(np.abs(found[0]))
 
 
 def _mismatch(wanted: pd.Index, have: pd.Index, missing: pd.Index, extra: pd.Index) -> str:

@@ -97,8 +97,17 @@ def test_inverse_distance_from_geometry():
     one = inverse_distance(points)
     two = inverse_distance(CAPITALS, longitude="lon", latitude="lat")
     np.testing.assert_allclose(one.matrix.toarray(), two.matrix.toarray())
-    with pytest.raises(WeightsError, match=r"projected.*to_crs\(4326\)"):
-        inverse_distance(points.to_crs(3857))
+    with pytest.raises(WeightsError, match=r"are projected.*to_crs\(4326\)"):
+        inverse_distance(points.to_crs(3857), metric="great-circle")
+    with pytest.raises(WeightsError, match="degrees are not lengths"):
+        inverse_distance(points, metric="planar")
+    with pytest.raises(WeightsError, match=r"no coordinate reference system.*set_crs\(4326\)"):
+        inverse_distance(points.set_crs(None, allow_override=True))
+    planar = inverse_distance(points.to_crs(3857))
+    projected = points.to_crs(3857).geometry
+    away = projected.iloc[0].distance(projected.iloc[1])
+    assert planar.matrix[0, 1] == pytest.approx(1 / away)
+    assert "planar" in planar.description
 
 
 def test_bad_coordinates():
@@ -116,7 +125,7 @@ def test_bad_coordinates():
         inverse_distance(swapped, **names)
     with pytest.raises(WeightsError, match="no neighbours: 'Urumqi'"):
         inverse_distance(CAPITALS, **names, cutoff=1500)
-    with pytest.raises(WeightsError, match="Name both coordinate columns"):
+    with pytest.raises(WeightsError, match="together; latitude= is missing"):
         inverse_distance(CAPITALS, longitude="lon")
     with pytest.raises(WeightsError, match="no column 'x'"):
         inverse_distance(CAPITALS, longitude="x", latitude="lat")

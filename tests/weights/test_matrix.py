@@ -53,7 +53,7 @@ def test_standardize():
     assert R.standardize("row") is R
     assert W.standardize("none") is W
     np.testing.assert_array_equal(W.matrix.toarray(), DENSE)
-    with pytest.raises(OptionError, match="'row', 'none'"):
+    with pytest.raises(OptionError, match="'row', 'spectral', 'min-max', 'none'"):
         W.standardize("rows")
 
 
