@@ -276,8 +276,8 @@ def _invert(D: NDArray, power: float, ties: str | float, labels: pd.Index) -> tu
             pairs = list(zip(labels[i], labels[j], strict=True))
             raise WeightsError(
                 f"{len(pairs)} pair(s) of units have the same level: {listing(pairs)}. Their "
-                "weight would be infinite. State a rule: ties='cap' (the largest weight of the other "
-                "pairs) or a number that is added to every distance."
+                "weight would be infinite. State a rule: ties='cap' (the largest weight of the "
+                "other pairs) or a number that is added to every distance."
             )
         if not (off & ~tied).any():
             raise WeightsError("All units have the same level: there is no economic distance.")
