@@ -14,6 +14,7 @@ from spatial_agglo.core.moments import lag
 from spatial_agglo.errors import DataError, WeightsError, check_option, listing
 from spatial_agglo.panel import Panel
 from spatial_agglo.weights.matrix import SpatialWeights, as_weights
+from spatial_agglo.weights.panel_weights import PanelWeights
 
 ASSUMPTIONS = ("randomization", "normality")
 
@@ -33,8 +34,8 @@ def moran(
     ----------
     panel : Panel
     variables : column name or list of column names
-    W : SpatialWeights, libpysal Graph or W, or square labelled DataFrame
-        Matched by label; not changed.
+    W : SpatialWeights, PanelWeights, libpysal Graph or W, or square labelled DataFrame
+        Matched by label; not changed. PanelWeights are used period by period.
     assumption : {"randomization", "normality"}
         Under which the variance of I is computed (Cliff & Ord 1981).
 
@@ -65,7 +66,11 @@ def moran(
         raise DataError("Name at least one variable.")
     if panel.N < 4:
         raise DataError(f"Moran's I needs at least four units; the panel has {panel.N}.")
-    weights = as_weights(W).align(panel.entities)
+    weights: SpatialWeights | PanelWeights
+    if isinstance(W, PanelWeights):
+        weights = W.align(panel.entities, panel.times)
+    else:
+        weights = as_weights(W).align(panel.entities)
     frames = []
     for name in names:
         x = panel.column(name)
@@ -75,10 +80,18 @@ def moran(
                 f"{name!r} is the same for all units in period(s) "
                 f"{listing(panel.times[constant])}: Moran's I is not defined there."
             )
-        columns = _statistics(x, weights, assumption)
+        columns = _by_period(x, weights, assumption)
         index = pd.MultiIndex.from_product([[name], panel.times], names=["variable", "time"])
         frames.append(pd.DataFrame(columns, index=index))
     return pd.concat(frames)
+
+
+def _by_period(x: NDArray, W: SpatialWeights | PanelWeights, assumption: str) -> dict[str, NDArray]:
+    """Compute all periods at once with one W, or each with its own."""
+    if isinstance(W, SpatialWeights):
+        return _statistics(x, W, assumption)
+    parts = [_statistics(x[[t]], W[period], assumption) for t, period in enumerate(W)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _statistics(x: NDArray, W: SpatialWeights, assumption: str) -> dict[str, NDArray]:
