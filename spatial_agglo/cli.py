@@ -61,6 +61,67 @@ def demo(
     typer.echo(f"\nOpen {written[0]} in a browser to see them together.")
 
 
+@app.command()
+def weights(
+    rebuild: Annotated[
+        Path | None,
+        typer.Option(help="Make all of them and write them to this folder, with their checksums."),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Make all of them and compare with those of the package."),
+    ] = False,
+) -> None:
+    """List the ready-made weights of the data sets, or make them again.
+
+    --check exits with 1 if a file of the package is not, byte for byte, what its recipe gives.
+    """
+    if check and rebuild is not None:
+        raise typer.BadParameter("use it without --check.", param_hint="--rebuild")
+    try:
+        if rebuild is not None:
+            _rebuild_weights(rebuild)
+        elif check:
+            _check_weights()
+        else:
+            _list_weights()
+    except SpatialAggloError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(code=1) from error
+
+
+def _list_weights() -> None:
+    from spatial_agglo import datasets
+
+    typer.echo('Ready-made weights, loaded by spatial_agglo.datasets.weights("NAME"):\n')
+    for name, row in datasets.ready_made().iterrows():
+        typer.echo(f"{name}: {row['units']} units, {row['links']} links\n  {row['description']}")
+
+
+def _rebuild_weights(folder: Path) -> None:
+    from hashlib import sha256
+
+    from spatial_agglo.datasets import recipes
+
+    for path in recipes.rebuild(folder):
+        typer.echo(f"{sha256(path.read_bytes()).hexdigest()}  {path.name}")
+
+
+def _check_weights() -> None:
+    from spatial_agglo.datasets import ready_made, recipes
+
+    wrong = recipes.differing()
+    for line in wrong:
+        typer.echo(line)
+    total = len(ready_made())
+    if wrong:
+        typer.echo(
+            f"Error: {len(wrong)} of {total} files are not what their recipes give.", err=True
+        )
+        raise typer.Exit(code=1)
+    typer.echo(f"All {total} files are what their recipes give, byte for byte.")
+
+
 def main() -> None:
     """Run the command line.
 

@@ -1,8 +1,9 @@
-"""Rebuild the ready-made weights: queen contiguity of the states of each study.
+"""Rebuild the ready-made weights in this folder.
 
-Run it with spatial_agglo, geopandas and libpysal installed::
+The recipes are in the package, ``spatial_agglo.datasets.recipes``; this script points them at
+the folder that it stands in, where ``python -m spatial_agglo weights`` takes any folder::
 
-    python weights/rebuild.py            # write the GAL files beside this script
+    python weights/rebuild.py            # write the files beside this script
     python weights/rebuild.py --check    # compare only; exit status 1 if a file differs
 """
 
@@ -10,47 +11,25 @@ from __future__ import annotations
 
 import argparse
 import sys
+from hashlib import sha256
 from pathlib import Path
 
-from libpysal.graph import Graph
-
-from spatial_agglo.datasets import us_states
+from spatial_agglo.datasets import recipes
 
 HERE = Path(__file__).resolve().parent
-FILES = {"cigarettes_queen.gal": "cigarettes", "us_production_queen.gal": "production"}
-
-
-def gal_bytes(study: str) -> bytes:
-    """Return the queen contiguity of a study's units as a GAL file keyed by postal code.
-
-    Units stand in alphabetical order of the states' names, and so do the neighbours of each.
-    """
-    states = us_states(study).set_index("code")
-    graph = Graph.build_contiguity(states, rook=False)
-    lines = [f"0 {graph.n} unknown code"]
-    for code in states.index:
-        neighbours = set(graph[code].index)
-        lines.append(f"{code} {len(neighbours)}")
-        lines.append(" ".join(other for other in states.index if other in neighbours))
-    return ("\n".join(lines) + "\n").encode("ascii")
 
 
 def main() -> int:
-    """Write the files, or compare them with what the recipe gives."""
+    """Write the files, or compare them with what the recipes give."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare, do not write")
-    check = parser.parse_args().check
-    differs = 0
-    for name, study in FILES.items():
-        path, content = HERE / name, gal_bytes(study)
-        if not check:
-            path.write_bytes(content)
-            print(f"{name}: {len(content)} bytes written")
-        else:
-            same = path.is_file() and path.read_bytes() == content
-            differs += not same
-            print(f"{name}: {'identical' if same else 'DIFFERS'}")
-    return int(differs > 0)
+    if not parser.parse_args().check:
+        for path in recipes.rebuild(HERE):
+            print(f"{sha256(path.read_bytes()).hexdigest()}  {path.name}")
+        return 0
+    wrong = recipes.differing(HERE)
+    print("\n".join(wrong) or "All files are what their recipes give, byte for byte.")
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":

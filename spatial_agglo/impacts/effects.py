@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from spatial_agglo.core.random import generator
 from spatial_agglo.errors import BoundaryError, OptionError, check_option
 from spatial_agglo.impacts.multipliers import multipliers
 
@@ -158,7 +159,7 @@ def impacts(
         return Impacts(selection.names, point, covariance, bounds, method, level)
     if not (isinstance(draws, (int, np.integer)) and draws >= 2):
         raise OptionError(f"draws={draws!r} must be a whole number of at least 2.")
-    eta, rejected = _draw(fit, int(draws), np.random.default_rng(seed))
+    eta, rejected = _draw(fit, int(draws), generator(seed))
     sample = selection.effects(eta)
     covariance = np.cov(sample.reshape(len(sample), 3 * k), rowvar=False)
     tail = 100.0 * (1.0 - level) / 2.0

@@ -1,0 +1,17 @@
+"""Seeds and generators."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+
+def generator(seed: int | np.random.Generator | None) -> np.random.Generator:
+    """Return a generator; one that the caller passes is copied, not advanced.
+
+    The same seed, or the same state of a generator, gives the same numbers every time.
+    """
+    if isinstance(seed, np.random.Generator):
+        return copy.deepcopy(seed)
+    return np.random.default_rng(seed)

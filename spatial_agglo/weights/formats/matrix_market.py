@@ -1,0 +1,93 @@
+"""Matrix Market files: the matrix by scipy, the labels in comment lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from spatial_agglo.weights.formats.record import (
+    Exchange,
+    Links,
+    checked_labels,
+    known_facts,
+    problem,
+)
+
+#: The comment after which every comment is a key and a value in JSON.
+MARK = "spatial_agglo"
+
+
+def read_mtx(path: Path) -> Links:
+    """Read a matrix, and its labels if the file is one of :func:`write_mtx`."""
+    from scipy.io import mmread
+
+    labels, about = _comments(path)
+    try:
+        found = mmread(str(path))
+    except (ValueError, OverflowError) as error:
+        raise problem(path, f"this is not a good Matrix Market file. {error}") from None
+    if np.iscomplexobj(found):
+        raise problem(path, "the weights are complex numbers; real ones are needed.")
+    matrix = sparse.coo_array(found)
+    rows, columns = matrix.shape
+    if rows != columns:
+        raise problem(path, f"a square matrix is needed; got {rows} x {columns}.")
+    if labels is not None and len(labels) != rows:
+        raise problem(path, f"the comments name {len(labels)} units, the matrix has {rows} rows.")
+    source, target = (axis.astype(np.intp) for axis in matrix.coords)
+    return Links(path, labels, rows, source, target, matrix.data.astype(float), about=about)
+
+
+def write_mtx(content: Exchange, path: Path) -> None:
+    """Write a matrix whose comment lines are the labels, in order.
+
+    JSON tells strings from integers and needs no more than ASCII. Both triangles are written
+    even if they agree, which every reader understands.
+    """
+    from scipy.io import mmwrite
+
+    comments = [MARK]
+    comments += [f"{key} {json.dumps(value)}" for key, value in content.about.items()]
+    comments += [f"id {json.dumps(label)}" for label in content.labels]
+    with path.open("wb") as file:
+        mmwrite(
+            file,
+            sparse.coo_array(content.matrix),
+            comment="\n".join(comments),
+            field="real",
+            symmetry="general",
+        )
+
+
+def _comments(path: Path) -> tuple[list[Any] | None, dict[str, str]]:
+    """Return the labels (None if there are none) and what is said about the matrix."""
+    labels: list[Any] = []
+    about: dict[str, str] = {}
+    ours = False
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            if not raw.startswith(b"%"):
+                break
+            if not ours:
+                ours = raw[1:].strip() == MARK.encode()
+                continue
+            key, _, text = raw[1:].partition(b" ")
+            try:
+                value = json.loads(text)
+            except ValueError:
+                shown = raw.decode("utf-8", "replace").strip()
+                raise problem(
+                    path, f"expected '%id' and a label in JSON, got {shown!r}.", number
+                ) from None
+            if key == b"id":
+                labels.append(value)
+            else:
+                about[key.decode("utf-8", "replace")] = value
+    if not ours:
+        return None, {}
+    checked_labels(path, labels)
+    return labels, known_facts(about)
