@@ -1,3 +1,4 @@
+import hashlib
 import subprocess
 import sys
 
@@ -74,3 +75,49 @@ def test_the_module_runs():
         check=True,
     )
     assert done.stdout.strip() == f"spatial_agglo {spatial_agglo.__version__}"
+
+
+def test_weights_lists_the_ready_made(call):
+    result = call("weights")
+    assert result.exit_code == 0
+    for name in spatial_agglo.datasets.ready_made().index:
+        assert f"\n{name}: " in result.stdout
+    assert "46 units, 188 links" in result.stdout
+    assert "synthetic GDP" in result.stdout
+
+
+def test_weights_are_rebuilt_with_their_checksums(call, tmp_path):
+    out = tmp_path / "new"
+    result = call("weights", "--rebuild", str(out))
+    assert result.exit_code == 0
+    lines = dict(reversed(line.split("  ")) for line in result.stdout.splitlines())
+    assert set(lines) == {path.name for path in out.iterdir()}
+    for name, digest in lines.items():
+        assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
+
+
+def test_weights_are_checked(call, monkeypatch):
+    assert call("weights", "--check").exit_code == 0
+    from spatial_agglo.datasets import recipes
+
+    monkeypatch.setattr(recipes, "DIGITS", 9)
+    result = call("weights", "--check")
+    assert result.exit_code == 1
+    assert "china_inverse_distance.gwt differs from what its recipe gives" in result.output
+    assert "cigarettes_queen" not in result.output
+    assert "8 of 12 files" in result.output
+
+
+def test_weights_go_nowhere_that_cannot_be_written(call, tmp_path):
+    (tmp_path / "taken").write_text("")
+    result = call("weights", "--rebuild", str(tmp_path / "taken"))
+    assert result.exit_code == 1
+    assert "Name a folder that you may write to" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_weights_are_rebuilt_or_checked_but_not_both(call, tmp_path):
+    result = call("weights", "--rebuild", str(tmp_path), "--check")
+    assert result.exit_code == 2
+    assert "--rebuild" in result.output
+    assert not list(tmp_path.iterdir())

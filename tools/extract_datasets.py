@@ -78,8 +78,9 @@ STATES = (
     ("WY", "Wyoming"),
 )
 
-# The provincial-level units of mainland China: code (GB/T 2260, ISO 3166-2:CN), name, Chinese name,
-# capital, Chinese name, region of the National Bureau of Statistics, GeoNames number of the capital.
+# The provincial-level units of mainland China: code (GB/T 2260, ISO 3166-2:CN), name in English and
+# Chinese, capital in English and Chinese, region of the National Bureau of Statistics, number of
+# the capital in GeoNames.
 PROVINCES = (
     ("AH", "Anhui", "安徽省", "Hefei", "合肥市", "Central", 1808722),
     ("BJ", "Beijing", "北京市", "Beijing", "北京市", "East", 1816670),

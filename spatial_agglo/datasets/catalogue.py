@@ -206,8 +206,8 @@ def ready_made() -> pd.DataFrame:
     --------
     >>> from spatial_agglo import datasets
     >>> table = datasets.ready_made()
-    >>> table.loc["cigarettes_queen", ["data", "units", "links"]].tolist()
-    ['cigarettes', 46, 188]
+    >>> table[["data", "units", "links"]].head(1).to_dict("index")
+    {'cigarettes_queen': {'data': 'cigarettes', 'units': 46, 'links': 188}}
     """
     columns = ["data", "units", "links", "description", "formula"]
     rows = [[getattr(entry, column) for column in columns] for entry in CATALOGUE.values()]

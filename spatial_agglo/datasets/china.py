@@ -48,8 +48,8 @@ def china_capitals() -> pd.DataFrame:
     >>> capitals = datasets.china_capitals()
     >>> capitals.shape, capitals["region"].value_counts().to_dict()
     ((31, 9), {'West': 12, 'East': 10, 'Central': 6, 'Northeast': 3})
-    >>> capitals.set_index("code").loc["SN", ["province", "capital", "longitude", "latitude"]].tolist()
-    ['Shaanxi', "Xi'an", 108.92861, 34.25833]
+    >>> capitals.query("code == 'SN'")[["province", "capital", "longitude"]].to_dict("records")
+    [{'province': 'Shaanxi', 'capital': "Xi'an", 'longitude': 108.92861}]
     """
     with data_file("china_capitals.csv").open("rb") as source:
         frame = pd.read_csv(source, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False)

@@ -8,12 +8,16 @@
 `Table`                     what these return: to text, CSV, LaTeX, HTML
 `moran_scatter`             a variable against its spatial lag
 `moran_over_time`           Moran's I by period, as a picture
+`moran_scatters`            the same for several periods
+`cluster_map`               clusters and outliers of a local statistic
+`significance_map`          its p values
 `impacts_plot`              direct, indirect and total effects with their intervals
 `save`                      a picture as PNG and SVG
 ==========================  ===================================================================
 """
 
 from spatial_agglo.errors import OutputError
+from spatial_agglo.report.esda_figures import cluster_map, moran_scatters, significance_map
 from spatial_agglo.report.figures import impacts_plot, moran_over_time, moran_scatter, save
 from spatial_agglo.report.table import Table
 from spatial_agglo.report.tables import moran_table, results_table, selection_table, summary
@@ -21,12 +25,15 @@ from spatial_agglo.report.tables import moran_table, results_table, selection_ta
 __all__ = [
     "OutputError",
     "Table",
+    "cluster_map",
     "impacts_plot",
     "moran_over_time",
     "moran_scatter",
+    "moran_scatters",
     "moran_table",
     "results_table",
     "save",
     "selection_table",
+    "significance_map",
     "summary",
 ]

@@ -37,6 +37,7 @@ from spatial_agglo.report.style import (
     legend_columns,
 )
 from spatial_agglo.weights.matrix import as_weights
+from spatial_agglo.weights.panel_weights import PanelWeights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,6 +57,7 @@ def moran_scatter(
     time: Hashable,
     ax: Axes | None = None,
     label: int | Sequence[Hashable] = 5,
+    within: tuple[NDArray, NDArray] | None = None,
 ) -> Axes:
     """Plot a variable against its spatial lag in one period; the slope is Moran's I.
 
@@ -63,7 +65,7 @@ def moran_scatter(
     ----------
     panel : Panel
     variable : column name
-    W : SpatialWeights, libpysal Graph or W, or square labelled DataFrame
+    W : SpatialWeights, PanelWeights, libpysal Graph or W, or square labelled DataFrame
         Matched by label. The lag is scaled by ``N / S0``, which is 1 for row-standardised
         weights, so that the slope is I for any weights.
     time : label of a period
@@ -71,6 +73,9 @@ def moran_scatter(
         Where to draw; a new figure of a column's width by default.
     label : int or list of entities
         Name so many of the units that lie farthest out, or the units listed.
+    within : pair of arrays, optional
+        Points (x and y) for which the axes leave room, for several plots on the same scale;
+        those of the plot itself by default.
 
     Returns
     -------
@@ -93,13 +98,7 @@ def moran_scatter(
     >>> ax.get_xlabel()
     'logc, 1992 (standard deviations)'
     """
-    if time not in panel.times:
-        raise DataError(f"The panel has no period {time!r}; it has {listing(panel.times, 40)}.")
-    found = moran(panel, variable, W).loc[(variable, time)]
-    weights = as_weights(W).align(panel.entities)
-    x = panel.column(variable)[panel.times.get_loc(time)]
-    z = (x - x.mean()) / x.std()
-    wz = lag(weights.operator, z[None, :])[0] * (weights.n / float(weights.matrix.sum()))
+    found, z, wz = scatter_points(panel, variable, W, time)
     named = _chosen(panel.entities, z, wz, label)
 
     ax = axes(ax, (WIDTH, 3.0))
@@ -112,7 +111,7 @@ def moran_scatter(
     ax.set_xlabel(along(f"{variable}, {period_text(time)}", "standard deviations"))
     ax.set_ylabel(along(f"Spatial lag of {variable}", "standard deviations"))
     finish(ax)
-    _widen(ax, z, wz)
+    _widen(ax, *((z, wz) if within is None else within))
     labels = Labeller(ax, z, wz, line=(ends, wz.mean() + statistic * ends))
     for where, name in (("ur", "HH"), ("ul", "LH"), ("ll", "LL"), ("lr", "HL")):
         labels.corner(where, name, color=GREY, size=TEXT, weight="bold")
@@ -123,6 +122,24 @@ def moran_scatter(
     for i in named:
         labels.point(i, str(panel.entities[i]), color=INK, size=SMALL)
     return ax
+
+
+def scatter_points(
+    panel: Panel, variable: Hashable, W: Any, time: Hashable
+) -> tuple[pd.Series, NDArray, NDArray]:
+    """Return Moran's I of one period, and the standardised variable and its spatial lag."""
+    if time not in panel.times:
+        raise DataError(f"The panel has no period {time!r}; it has {listing(panel.times, 40)}.")
+    if variable not in panel.frame.columns:
+        panel.column(variable)  # raises, naming the columns there are
+    weights = W[time] if isinstance(W, PanelWeights) else as_weights(W)
+    weights = weights.align(panel.entities)
+    period = panel.frame[[variable]].xs(time, level=1).loc[panel.entities]
+    found = moran(period, variable, weights).iloc[0]
+    x = period[variable].to_numpy(dtype=float)
+    z = (x - x.mean()) / x.std()
+    wz = lag(weights.operator, z[None, :])[0] * (weights.n / float(weights.matrix.sum()))
+    return found, z, wz
 
 
 def moran_over_time(

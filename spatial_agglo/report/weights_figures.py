@@ -15,7 +15,6 @@ from spatial_agglo.errors import AlignmentError, WeightsError, check_option, lis
 from spatial_agglo.report.style import (
     ALONG,
     COLOURS,
-    GREY,
     INK,
     PALE,
     SMALL,
@@ -25,6 +24,8 @@ from spatial_agglo.report.style import (
     broken,
     finish,
     legend_above,
+    legend_columns,
+    root_figure,
 )
 from spatial_agglo.weights.labels import as_labels, unit_labels
 from spatial_agglo.weights.matrix import SpatialWeights, as_weights
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
 CROWDED, STRONGEST = 16, 5
 #: Lines above which they are drawn as pixels, also in a vector file.
 PIXELS = 20_000
-#: Rows and columns of a matrix up to which every cell is drawn; else so many blocks.
-CELLS = 500
+#: Rows and columns of a matrix up to which every cell is drawn; else so many blocks, which
+#: is what can be told apart at a column's width.
+CELLS = 300
+#: Ratio of the largest to the smallest weight above which colours are logarithmic.
+WIDE = 20.0
 #: Units up to which a matrix carries their labels.
 LABELLED = 25
 #: Bars of a histogram, at most.
@@ -96,7 +100,7 @@ def links_map(
     pairs, caption = _pairs(weights, xy * (1.0, stretch))
     left, bottom, right, top = shapes.total_bounds
     tall = (top - bottom) * stretch / max(right - left, 1e-9 * stretch * (top - bottom), 1e-300)
-    ax = axes(ax, (WIDTH, float(np.clip(WIDTH * tall, 0.3 * WIDTH, 1.5 * WIDTH)) + 0.25))
+    ax = axes(ax, (WIDTH, float(np.clip(WIDTH * tall, 0.3 * WIDTH, 1.5 * WIDTH)) + 0.2))
     areas = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"])]
     if len(areas):
         areas.plot(ax=ax, color=PALE, edgecolor="white", linewidth=0.5, aspect=None, zorder=1)
@@ -105,13 +109,13 @@ def links_map(
     ax.plot(*xy.T, "o", ms=size, mfc=INK, mec="none", zorder=3)
     alone = weights.ids.isin(weights.isolates)
     if alone.any():
-        ring = {"mfc": "none", "mec": COLOURS[1], "mew": 1.0}
-        ax.plot(*xy[alone].T, "o", ms=max(size + 2.5, 4.0), zorder=4, **ring)
+        rings = ax.plot(*xy[alone].T, "o", ms=max(size + 2.5, 4.0), zorder=4)[0]
+        rings.set(markerfacecolor="none", markeredgecolor=COLOURS[1])
         caption += f"; {int(alone.sum()):,} without neighbours (rings)"
     ax.set_aspect(stretch)
     finish(ax)
     ax.spines[:].set_visible(False)
-    ax.set(xticks=[], yticks=[])
+    ax.set(xticks=[], yticks=[], ylabel="")
     _caption(ax, caption)
     return ax
 
@@ -121,15 +125,16 @@ def heat_map(
 ) -> Axes:
     """Draw the matrix as a picture, row i and column j coloured by w_ij; zeros are white.
 
-    The colours are logarithmic where the largest weight is more than 50 times the smallest.
-    More than 500 units are drawn in 500 blocks, coloured by their mean weight.
+    The colours are logarithmic where the largest weight is more than 20 times the smallest.
+    More than 300 units are drawn as 300 by 300 blocks, coloured by their mean weight.
 
     Parameters
     ----------
     W : SpatialWeights, libpysal Graph or W, or square labelled DataFrame
     order : {"label", "rcm"} or list of labels, optional
         "label": sorted. "rcm": reverse Cuthill-McKee, which brings neighbours together, so
-        that structure shows near the diagonal. Left out: as W holds the units.
+        that structure shows near the diagonal; where units have more than 16 neighbours on
+        average, it goes by the 5 strongest links of each. Left out: as W holds the units.
     ax : Axes, optional
         Where to draw; a new figure of a column's width by default.
 
@@ -153,34 +158,34 @@ def heat_map(
     >>> ax.images[0].get_array().shape
     (48, 48)
     """
-    from matplotlib.colors import LogNorm, Normalize
-
     weights = as_weights(W)
     place, how = _order(weights, order)
-    image, block = _image(weights.matrix, place)
-    ax = axes(ax, (WIDTH, 3.0))
-    low, high = float(image.min()), float(image.max())
-    norm = LogNorm(low, high) if high > 50.0 * low else Normalize(0.0, high)
-    shown = ax.imshow(
-        image,
-        cmap=_ramp(),
-        norm=norm,
-        extent=(0.5, weights.n + 0.5, weights.n + 0.5, 0.5),
-        interpolation="nearest",
-    )
+    image = _image(weights.matrix, place)
+    own = ax is None
+    ax = axes(ax, (WIDTH, 2.9))
+    if own:
+        # The layout that knows that a square picture does not fill its place.
+        root_figure(ax).set_layout_engine("compressed")
+    norm, even = _scale(image)
+    N = weights.n
+    edges = (0.5, N + 0.5, N + 0.5, 0.5)
+    shown = ax.imshow(image, cmap=_ramp(), norm=norm, extent=edges, interpolation="nearest")
     finish(ax)
-    ax.spines[:].set_visible(True)
-    ax.spines[:].set(linewidth=0.7, color=INK)
-    if weights.n <= LABELLED:
+    ax.spines[:].set(visible=True, linewidth=0.7, color=INK)
+    if N <= LABELLED:
         names = [str(label) for label in weights.ids[np.argsort(place)]]
-        ax.set_xticks(np.arange(1, weights.n + 1), names, rotation=90)
-        ax.set_yticks(np.arange(1, weights.n + 1), names)
-    _colour_bar(ax, shown, "Mean weight of a block" if block > 1 else "Weight")
-    caption = f"Neighbour j; order: {how}"
-    if block > 1:
-        caption += f"\nblocks of about {block:.3g} × {block:.3g} units"
+        ax.set_xticks(np.arange(1, N + 1), names, rotation=90)
+        ax.set_yticks(np.arange(1, N + 1), names)
     ax.set_ylabel("Unit i")
-    _caption(ax, caption)
+    lines, what = [f"Neighbour j; order: {how}"], "Weight"
+    if len(image) < N:
+        lines.append(f"{N:,} units in {len(image)} × {len(image)} blocks")
+        what = "Mean weight of a block"
+    if even:
+        lines.append(f"{what}: {image.max():.3g}")
+    else:
+        _colour_bar(ax, shown, what)
+    _caption(ax, *lines)
     return ax
 
 
@@ -219,23 +224,27 @@ def cardinality_histogram(W: Any, ax: Axes | None = None) -> Axes:
     every = counts if mutual else np.concatenate([counts, named])
     step = -(-int(np.ptp(every) + 1) // BARS)
     edges = np.arange(every.min(), every.max() + step + 1, step) - 0.5
+    tops, _ = np.histogram(counts, edges)
     ax = axes(ax, (WIDTH, 2.3))
     mean = float(counts.mean())
-    bars = ax.hist(counts, edges, color=COLOURS[5], ec="white", lw=0.5, zorder=2)[2]
+    bars = ax.bar(edges[:-1], tops, step, align="edge", color=COLOURS[5], ec="white", lw=0.5)
     line = ax.axvline(mean, color=COLOURS[1], lw=1.2, ls=(0, (4, 2)), zorder=4)
-    handles, labels = [bars, line], ["Neighbours", f"Mean {mean:.3g}"]
+    handles: list[Any] = [line]
+    labels = [f"Mean {mean:.3g}"]
     if not mutual:
-        steps = ax.hist(named, edges, histtype="step", color=INK, lw=1.0, zorder=3)[2]
-        handles.insert(1, steps[0])
-        labels.insert(1, "Is a neighbour of")
+        outline = ax.stairs(np.histogram(named, edges)[0], edges, color=INK, lw=1.0, zorder=3)
+        handles = [bars, outline, line]
+        labels = ["Neighbours", "Is a neighbour of", *labels]
     alone = weights.isolates.size
     isolates = "no isolates" if not alone else f"{alone:,} isolate{'s' if alone > 1 else ''}"
     ax.set_xlabel(f"Neighbours per unit ({isolates})")
     ax.set_ylabel("Units" if step == 1 else f"Units (bins of {step})")
+    # A single bar is not spread over the whole width.
+    ax.set_xlim(min(edges[0], mean - 3.5) - 0.2 * step, max(edges[-1], mean + 3.5) + 0.2 * step)
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+        axis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
     finish(ax)
-    legend_above(ax, handles, labels, columns=len(labels))
+    legend_above(ax, handles, labels, columns=legend_columns(labels))
     return ax
 
 
@@ -327,13 +336,26 @@ def _order(
         except TypeError:
             units = np.asarray(W.ids.astype(str).argsort())
         return np.argsort(units), "label"
-    both = sparse.csr_array(W.matrix + W.matrix.T)
-    units = csgraph.reverse_cuthill_mckee(sparse.csr_matrix(both), symmetric_mode=True)
-    return np.argsort(units), "reverse Cuthill–McKee"
+    how, links = "reverse Cuthill–McKee", W.matrix
+    if W.n_links > CROWDED * W.n:
+        how, links = f"{how}, {STRONGEST} strongest links", _strongest(W.matrix)
+    both = sparse.csr_matrix(links + links.T)
+    return np.argsort(csgraph.reverse_cuthill_mckee(both, symmetric_mode=True)), how
 
 
-def _image(matrix: sparse.csr_array, place: NDArray) -> tuple[np.ma.MaskedArray, float]:
-    """Return the cells, or the means of blocks of cells, and the units along a block."""
+def _strongest(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Keep the links of every row that are not weaker than its fifth strongest."""
+    kept = matrix.copy()
+    for start, stop in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
+        row = kept.data[start:stop]
+        if row.size > STRONGEST:
+            row[row < np.partition(row, -STRONGEST)[-STRONGEST]] = 0.0
+    kept.eliminate_zeros()
+    return kept
+
+
+def _image(matrix: sparse.csr_array, place: NDArray) -> np.ma.MaskedArray:
+    """Return the cells, or the means of blocks of cells; zeros are masked."""
     N = matrix.shape[0]
     B = min(N, CELLS)
     block = place * B // N
@@ -342,27 +364,44 @@ def _image(matrix: sparse.csr_array, place: NDArray) -> tuple[np.ma.MaskedArray,
     total = np.bincount(rows * B + columns, weights=matrix.data, minlength=B * B).reshape(B, B)
     units = np.bincount(block, minlength=B)
     mean = total / np.outer(units, units)
-    return np.ma.masked_equal(mean, 0.0), N / B
+    return np.ma.masked_equal(mean, 0.0)
+
+
+def _scale(image: np.ma.MaskedArray) -> tuple[Any, bool]:
+    """Return the scale of the colours, and whether all weights are the same."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    low, high = float(image.min()), float(image.max())
+    if high - low <= 1e-9 * high:
+        return Normalize(0.0, 2.0 * high), True
+    return LogNorm(low, high) if high > WIDE * low else Normalize(low, high), False
 
 
 def _ramp() -> Any:
     """Colours from pale to dark blue, all of them apart from the white of a zero."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    ramp = LinearSegmentedColormap.from_list("weights", ["#CFE3F2", COLOURS[0], "#00263F"])
-    ramp.set_bad("white")
-    return ramp
+    ramp = LinearSegmentedColormap.from_list("weights", ["#C2DDF0", COLOURS[0], "#00263F"])
+    return ramp.with_extremes(bad="white")
 
 
 def _colour_bar(ax: Axes, shown: Any, label: str) -> None:
-    """Put a colour bar of the height of the picture beside it."""
-    beside = ax.inset_axes((1.03, 0.0, 0.045, 1.0))
-    bar = ax.figure.colorbar(shown, cax=beside)
-    bar.outline.set(linewidth=0.5, edgecolor=INK)  # type: ignore[operator]
-    beside.tick_params(which="both", labelsize=SMALL, width=0.5, length=2.0, colors=INK)
+    """Put a colour bar beside the picture."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    bar: Any = ax.figure.colorbar(shown, ax=ax, fraction=0.05, pad=0.03, aspect=22)
+    if isinstance(shown.norm, LogNorm):
+        low, high = shown.get_clim()
+        bar.locator = LogLocator(subs=(1.0, 2.0, 5.0) if high < 1e3 * low else (1.0,))
+        bar.minorticks_off()
+        bar.formatter = FuncFormatter(lambda value, _: f"{value:g}")
+    bar.outline.set(linewidth=0.5, edgecolor=INK)
+    bar.ax.tick_params(which="both", labelsize=SMALL, width=0.5, length=2.0, colors=INK)
     bar.set_label(label, fontsize=TEXT, color=INK)
 
 
-def _caption(ax: Axes, text: str) -> None:
+def _caption(ax: Axes, *lines: str) -> None:
     """Write below the picture what is drawn."""
-    ax.set_xlabel(broken(text, ALONG), fontsize=TEXT, color=INK)
+    text = "\n".join(broken(line, ALONG) for line in lines)
+    ax.set_xlabel(text, fontsize=TEXT, color=INK)

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from spatial_agglo.errors import WeightsError, listing, plain
 from spatial_agglo.weights.labels import as_labels
-from spatial_agglo.weights.matrix import STANDARDIZATIONS, SpatialWeights
+from spatial_agglo.weights.matrix import ROW_SUM_TOLERANCE, STANDARDIZATIONS, SpatialWeights
 
 #: What ``ids`` may say instead of listing the labels.
 ID_KINDS = ("int", "str")
@@ -141,6 +141,7 @@ def build(
     refuse(repeated, "links that are given twice")
     matrix = sparse.csr_array((weight, (source, target)), shape=(N, N), dtype=float)
     about = {"description": links.path.stem} | dict(links.about)
+    about.setdefault("standardization", _scaling(matrix))
     with _named(links.path):
         return SpatialWeights(matrix, labels, isolates=isolates, **about)
 
@@ -223,6 +224,13 @@ def dense_allowed(content: Exchange, path: Path) -> None:
             f"a table of {N} x {N} cells is too large for this format (at most {TABLE_UNITS} "
             "units). Write a .parquet, .mtx or .gwt file, which hold the links alone.",
         )
+
+
+def _scaling(matrix: sparse.csr_array) -> str:
+    """Return how the values are scaled, as far as they tell; isolates have rows of zeros."""
+    sums = np.asarray(matrix.sum(axis=1)).ravel()
+    unit = np.abs(sums[sums != 0] - 1.0) <= ROW_SUM_TOLERANCE
+    return "row" if unit.size and unit.all() else "none"
 
 
 def _resolved(
