@@ -128,10 +128,10 @@ def _parse(text: str) -> _Parsed:
 
 
 def _column(panel: Panel, name: str, formula: str) -> NDArray:
-    if name not in panel.frame.columns:
+    if name not in panel.dtypes:
         raise FormulaError(
             f"The formula {formula!r} names {name!r}, which the panel does not have. "
-            f"Its columns are: {listing(panel.frame.columns, 20)}."
+            f"Its columns are: {listing(panel.columns, 20)}."
         )
     return panel.column(name)
 
@@ -141,7 +141,7 @@ def _evaluate(parsed: _Parsed, panel: Panel) -> Variables:
     from formulaic.errors import FormulaicError
 
     for name in _lookups(parsed.formula):
-        if name in panel.frame.columns and not _is_category(panel.frame[name]):
+        if name in panel.dtypes and not _is_category(panel.dtypes[name]):
             numeric(panel.frame, name)
     frame = panel.frame.reset_index(drop=True)
     try:
@@ -182,12 +182,11 @@ def _lookups(formula: Any) -> list[str]:
 
 
 def _has_category(plain: tuple[str, tuple[str, ...]], panel: Panel) -> bool:
-    names = [name for name in (plain[0], *plain[1]) if name in panel.frame.columns]
-    return any(_is_category(panel.frame[name]) for name in names)
+    return any(_is_category(panel.dtypes.get(name)) for name in (plain[0], *plain[1]))
 
 
-def _is_category(column: pd.Series) -> bool:
-    return isinstance(column.dtype, pd.CategoricalDtype)
+def _is_category(dtype: Any) -> bool:
+    return isinstance(dtype, pd.CategoricalDtype)
 
 
 def _no_lag(*_: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,11 +77,30 @@ class Panel:
         t = self.times.get_indexer(pd.Index(times))
         cell = t * self.entities.size + i
         _check_cells(cell, self.entities, self.times, names)
-        index = pd.MultiIndex.from_arrays(
-            [entities.take(np.argsort(cell)), times.take(np.argsort(cell))], names=names
-        )
-        self.frame: pd.DataFrame = body.take(np.argsort(cell)).set_axis(index, axis=0)
+        order = np.empty_like(cell)
+        order[cell] = np.arange(cell.size)  # every cell occurs once: the inverse permutation
+        #: The rows of ``frame`` without labels: taking a column does not copy a MultiIndex.
+        self._rows: pd.DataFrame = body.take(order).reset_index(drop=True)
         self._cache: dict[Hashable, NDArray] = {}
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows in the package's order, with an (entity, time) MultiIndex."""
+        index = pd.MultiIndex(
+            levels=[self.entities, self.times],  # type: ignore[list-item]
+            codes=[
+                np.tile(np.arange(self.N), self.T),  # type: ignore[list-item]
+                np.repeat(np.arange(self.T), self.N),  # type: ignore[list-item]
+            ],
+            names=[self.entities.name, self.times.name],
+            verify_integrity=False,
+        )
+        return self._rows.set_axis(index, axis=0)
+
+    @cached_property
+    def dtypes(self) -> dict[Hashable, Any]:
+        """The dtype of every variable."""
+        return dict(zip(self._rows.columns, self._rows.dtypes, strict=True))
 
     @property
     def N(self) -> int:
@@ -105,7 +125,7 @@ class Panel:
     @cached_property
     def columns(self) -> list[Hashable]:
         """Names of the variables."""
-        return list(self.frame.columns)
+        return list(self._rows.columns)
 
     def column(self, name: Hashable) -> NDArray:
         """Return one variable as an array of shape (T, N), ready for arithmetic.
@@ -116,7 +136,7 @@ class Panel:
             Unknown name, non-numeric column, missing or infinite cells (named).
         """
         if name not in self._cache:
-            array = self.arrange(numeric(self.frame, name))
+            array = self.arrange(numeric(self._rows, name))
             self.check_finite(array, name)
             array.flags.writeable = False
             self._cache[name] = array
@@ -173,6 +193,8 @@ def numeric(frame: pd.DataFrame, name: Hashable) -> NDArray:
         )
     if pd.api.types.is_complex_dtype(column):
         raise DataError(f"Column {name!r} is complex; real numbers are needed.")
+    if column.dtype == np.float64:
+        return column.to_numpy(copy=True)
     return column.to_numpy(dtype=float, na_value=np.nan)
 
 

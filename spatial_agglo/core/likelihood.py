@@ -8,6 +8,7 @@ large the panel is. beta, theta and sigma2 are concentrated out.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -154,6 +155,11 @@ def check_rank(gram: NDArray, names: list[str]) -> None:
     """
     scale = np.sqrt(np.diag(gram))
     R = gram / np.outer(scale, scale)
+    # The pivots of a Cholesky factorisation are the shares that the loop below computes.
+    with contextlib.suppress(np.linalg.LinAlgError):
+        left = np.diag(np.linalg.cholesky(R)) ** 2
+        if np.all(left >= COLLINEAR * np.arange(len(names))):
+            return
     for j in range(1, len(names)):
         before = R[:j, :j]
         combination = linalg.solve(before, R[:j, j], assume_a="pos", check_finite=False)
@@ -275,6 +281,18 @@ def _error_profile(filtered: Filtered, jacobian: LogJacobian) -> tuple[Profile, 
     return value, score
 
 
+def _scan(value: Profile, grid: NDArray) -> tuple[NDArray, int]:
+    """Evaluate a profile on every third point of the grid, then around the best of them."""
+    values = np.full(grid.size, -np.inf)
+    coarse = np.unique(np.append(np.arange(0, grid.size, 3), grid.size - 1))
+    values[coarse] = value(grid[coarse])
+    around = int(np.nanargmax(values))
+    fine = np.arange(max(around - 3, 0), min(around + 4, grid.size))
+    fine = fine[np.isneginf(values[fine])]
+    values[fine] = value(grid[fine])
+    return values, int(np.nanargmax(values))
+
+
 def _root(value: Profile, score: Profile, jacobian: LogJacobian, name: str) -> float:
     """Find the highest point of a profile: a scan of the grid, then the zero of the score.
 
@@ -283,8 +301,7 @@ def _root(value: Profile, score: Profile, jacobian: LogJacobian, name: str) -> f
     """
     assert jacobian.logdet is not None
     grid = jacobian.logdet.grid
-    values = value(grid)
-    best = int(np.nanargmax(values))
+    values, best = _scan(value, grid)
     low, high = jacobian.logdet.interval
     edge = BoundaryError(
         f"The likelihood rises up to the end of the parameter space of {name}, "
@@ -296,6 +313,11 @@ def _root(value: Profile, score: Profile, jacobian: LogJacobian, name: str) -> f
     if best in (0, grid.size - 1):
         raise edge
     middle = grid[best]
+    # A back end that interpolates builds a panel where it is asked: ask on the likely side.
+    left, right = middle - grid[best - 1], grid[best + 1] - middle
+    tilt = (values[best + 1] - values[best]) * left / right
+    tilt += (values[best] - values[best - 1]) * right / left
+    score(np.asarray(middle + (0.5 * right if tilt > 0 else -0.5 * left)))
     slope = float(score(np.asarray(middle)))
     if slope == 0.0:
         return float(middle)

@@ -16,8 +16,9 @@ from scipy import sparse
 
 from spatial_agglo.core.within import removes_time, within
 
-#: Cells (doubles) that one block of periods may occupy while it is accumulated.
-BLOCK_CELLS = 4_000_000
+#: Cells (doubles) that one block of periods may occupy while it is accumulated: what stays
+#: in the processor's cache, from measurement.
+BLOCK_CELLS = 2**16
 
 #: W as the arithmetic takes it: dense when it is small or full, sparse otherwise.
 MatrixLike: TypeAlias = NDArray | sparse.csr_array
@@ -54,6 +55,8 @@ def lag(W: MatrixLike, Z: NDArray) -> NDArray:
     if isinstance(W, np.ndarray):
         return np.matmul(W, Z)
     T, N, k = Z.shape
+    if T == 1:
+        return (W @ Z[0])[None]
     flat = np.ascontiguousarray(Z.transpose(1, 0, 2)).reshape(N, T * k)
     return np.ascontiguousarray((W @ flat).reshape(N, T, k).transpose(1, 0, 2))
 
@@ -70,8 +73,12 @@ def blocks(
     for _ in range(1, orders):
         assert W is not None
         parts.append(lag(W, parts[-1]))
-    Z = np.concatenate(parts, axis=2) if orders > 1 else parts[0]
-    return within(Z, "time") if time and not lag_last else Z
+    if orders == 1:
+        return within(F, "time") if time else F
+    Z = np.concatenate(parts, axis=2)
+    if time and not lag_last:
+        Z -= Z.mean(axis=1, keepdims=True)
+    return Z
 
 
 def accumulate(

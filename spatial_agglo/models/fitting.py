@@ -115,8 +115,13 @@ class _Engine:
 
     def innovations(self, estimate: Estimate) -> NDArray:
         """Return the residuals v, shape (T, N)."""
-        F = self.filter(self.all_columns, estimate.lam)
-        return F @ self.filtered.coefficients(estimate)
+        b = self.filtered.coefficients(estimate)
+        weights = np.zeros((self.space.orders(self.spec), self.width))
+        for (order, column), coefficient in zip(self.all_columns, b, strict=True):
+            weights[order, column] += coefficient
+            if self.spec.has_error:
+                weights[order + 1, column] -= estimate.lam * coefficient
+        return self.space.combination(self.spec, weights)
 
     # --- covariance -------------------------------------------------------------------
 

@@ -141,6 +141,19 @@ class Workspace:
             lag_last=spec.lags_last,
         )
 
+    def combination(self, spec: ModelSpec, weights: NDArray) -> NDArray:
+        """Return ``arrays(spec, orders) @ weights`` without the arrays, shape (T, N).
+
+        ``weights`` has a row per power of W: ``F w0 + W (F w1 + W (F w2))``.
+        """
+        F, lags_last = self.frame(spec), spec.lags_last
+        before = "time" if lags_last and removes_time(spec.effects) else "none"
+        after = "time" if not lags_last and removes_time(spec.effects) else "none"
+        out = within(F @ weights[-1], before)
+        for row in weights[-2::-1]:
+            out = within(F @ row, before) + lag(self.operator, out)  # type: ignore[arg-type]
+        return within(out, after)
+
     def project(self, Z: NDArray, spec: ModelSpec) -> NDArray:
         """Apply to an array what is applied to data after they are lagged."""
         return Z if spec.lags_last else within(Z, spec.effects)

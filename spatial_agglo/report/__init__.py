@@ -12,6 +12,9 @@
 `cluster_map`               clusters and outliers of a local statistic
 `significance_map`          its p values
 `impacts_plot`              direct, indirect and total effects with their intervals
+`links_map`                 the links of W on a map
+`heat_map`                  W as a picture of its cells
+`cardinality_histogram`     how many units have how many neighbours
 `save`                      a picture as PNG and SVG
 ==========================  ===================================================================
 """
@@ -21,12 +24,16 @@ from spatial_agglo.report.esda_figures import cluster_map, moran_scatters, signi
 from spatial_agglo.report.figures import impacts_plot, moran_over_time, moran_scatter, save
 from spatial_agglo.report.table import Table
 from spatial_agglo.report.tables import moran_table, results_table, selection_table, summary
+from spatial_agglo.report.weights_figures import cardinality_histogram, heat_map, links_map
 
 __all__ = [
     "OutputError",
     "Table",
+    "cardinality_histogram",
     "cluster_map",
+    "heat_map",
     "impacts_plot",
+    "links_map",
     "moran_over_time",
     "moran_scatter",
     "moran_scatters",

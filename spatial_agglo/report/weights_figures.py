@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from spatial_agglo.errors import AlignmentError, WeightsError, check_option, listing
+from spatial_agglo.errors import WeightsError, check_option, listing
 from spatial_agglo.report.style import (
     ALONG,
     COLOURS,
@@ -27,6 +27,7 @@ from spatial_agglo.report.style import (
     legend_columns,
     root_figure,
 )
+from spatial_agglo.weights.describe import matched
 from spatial_agglo.weights.labels import as_labels, unit_labels
 from spatial_agglo.weights.matrix import SpatialWeights, as_weights
 
@@ -97,26 +98,27 @@ def links_map(
     points = shapes.representative_point()
     xy = np.column_stack([points.x, points.y])
     stretch = _stretch(shapes)
-    pairs, caption = _pairs(weights, xy * (1.0, stretch))
+    pairs, captions = _pairs(weights, xy * (1.0, stretch))
+    alone = weights.ids.isin(weights.isolates)
+    if alone.any():
+        captions.append(f"{int(alone.sum()):,} without neighbours (rings)")
     left, bottom, right, top = shapes.total_bounds
-    tall = (top - bottom) * stretch / max(right - left, 1e-9 * stretch * (top - bottom), 1e-300)
-    ax = axes(ax, (WIDTH, float(np.clip(WIDTH * tall, 0.3 * WIDTH, 1.5 * WIDTH)) + 0.2))
+    tall = (top - bottom) * stretch / (right - left) if right > left else 1.5
+    ax = axes(ax, (WIDTH, WIDTH * float(np.clip(tall, 0.3, 1.5)) + 0.15 * len(captions)))
     areas = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"])]
     if len(areas):
         areas.plot(ax=ax, color=PALE, edgecolor="white", linewidth=0.5, aspect=None, zorder=1)
     _draw_links(ax, xy, pairs)
     size = float(np.clip(30.0 / np.sqrt(weights.n), 0.8, 3.2))
     ax.plot(*xy.T, "o", ms=size, mfc=INK, mec="none", zorder=3)
-    alone = weights.ids.isin(weights.isolates)
     if alone.any():
         rings = ax.plot(*xy[alone].T, "o", ms=max(size + 2.5, 4.0), zorder=4)[0]
         rings.set(markerfacecolor="none", markeredgecolor=COLOURS[1])
-        caption += f"; {int(alone.sum()):,} without neighbours (rings)"
     ax.set_aspect(stretch)
     finish(ax)
     ax.spines[:].set_visible(False)
     ax.set(xticks=[], yticks=[], ylabel="")
-    _caption(ax, caption)
+    _caption(ax, captions)
     return ax
 
 
@@ -161,10 +163,8 @@ def heat_map(
     weights = as_weights(W)
     place, how = _order(weights, order)
     image = _image(weights.matrix, place)
-    own = ax is None
-    ax = axes(ax, (WIDTH, 2.9))
-    if own:
-        # The layout that knows that a square picture does not fill its place.
+    own, ax = ax is None, axes(ax, (WIDTH, 2.9))
+    if own:  # the layout that knows that a square picture does not fill its place
         root_figure(ax).set_layout_engine("compressed")
     norm, even = _scale(image)
     N = weights.n
@@ -177,7 +177,7 @@ def heat_map(
         ax.set_xticks(np.arange(1, N + 1), names, rotation=90)
         ax.set_yticks(np.arange(1, N + 1), names)
     ax.set_ylabel("Unit i")
-    lines, what = [f"Neighbour j; order: {how}"], "Weight"
+    lines, what = [f"Neighbour j; order: {how[0]}", *how[1:]], "Weight"
     if len(image) < N:
         lines.append(f"{N:,} units in {len(image)} × {len(image)} blocks")
         what = "Mean weight of a block"
@@ -185,7 +185,7 @@ def heat_map(
         lines.append(f"{what}: {image.max():.3g}")
     else:
         _colour_bar(ax, shown, what)
-    _caption(ax, *lines)
+    _caption(ax, lines)
     return ax
 
 
@@ -216,11 +216,10 @@ def cardinality_histogram(W: Any, ax: Axes | None = None) -> Axes:
     from matplotlib.ticker import MaxNLocator
 
     weights = as_weights(W)
-    N, matrix = weights.n, weights.matrix
-    counts = np.diff(matrix.indptr)
-    named = np.bincount(matrix.indices, minlength=N)
-    pattern = sparse.csr_array((np.ones(matrix.nnz), matrix.indices, matrix.indptr), matrix.shape)
-    mutual = abs(pattern - pattern.T).nnz == 0
+    matrix = weights.matrix
+    counts, named = np.diff(matrix.indptr), np.bincount(matrix.indices, minlength=weights.n)
+    links = matrix.astype(bool).astype(float)
+    mutual = abs(links - links.T).nnz == 0
     every = counts if mutual else np.concatenate([counts, named])
     step = -(-int(np.ptp(every) + 1) // BARS)
     edges = np.arange(every.min(), every.max() + step + 1, step) - 0.5
@@ -234,9 +233,9 @@ def cardinality_histogram(W: Any, ax: Axes | None = None) -> Axes:
     if not mutual:
         outline = ax.stairs(np.histogram(named, edges)[0], edges, color=INK, lw=1.0, zorder=3)
         handles = [bars, outline, line]
-        labels = ["Neighbours", "Is a neighbour of", *labels]
+        labels = ["Neighbours", "Neighbour of", *labels]
     alone = weights.isolates.size
-    isolates = "no isolates" if not alone else f"{alone:,} isolate{'s' if alone > 1 else ''}"
+    isolates = f"{alone or 'no'} isolate{'' if alone == 1 else 's'}"
     ax.set_xlabel(f"Neighbours per unit ({isolates})")
     ax.set_ylabel("Units" if step == 1 else f"Units (bins of {step})")
     # A single bar is not spread over the whole width.
@@ -253,32 +252,19 @@ def cardinality_histogram(W: Any, ax: Axes | None = None) -> Axes:
 
 def _shapes(geometry: Any, ids: Hashable | None, wanted: pd.Index) -> gpd.GeoSeries:
     """Return the geometries in the order of the weights, matched by label."""
-    if not (hasattr(geometry, "geometry") and hasattr(geometry, "total_bounds")):
+    if not hasattr(geometry, "total_bounds"):
         raise WeightsError(
             "A GeoDataFrame or GeoSeries with the polygons or points of the units is needed; got "
             f"{type(geometry).__name__}."
         )
-    series = hasattr(geometry, "geom_type") and not hasattr(geometry, "columns")
-    labels = as_labels(geometry.index) if series else unit_labels(geometry, ids)
-    order = _matched(labels, wanted, "the map")
+    table = hasattr(geometry, "columns")
+    labels = unit_labels(geometry, ids) if table else as_labels(geometry.index)
+    order = matched(labels, wanted, "the map", "the weights")
     shapes = geometry.geometry.reset_index(drop=True).iloc[order].reset_index(drop=True)
     bad = np.asarray(shapes.isna() | shapes.is_empty)
     if bad.any():
         raise WeightsError(f"{int(bad.sum())} unit(s) have no geometry: {listing(wanted[bad])}.")
     return shapes
-
-
-def _matched(have: pd.Index, wanted: pd.Index, holder: str) -> NDArray:
-    """Return where the units of W are; raise unless both hold the same."""
-    order = np.asarray(have.get_indexer(wanted))
-    only = {"the weights": wanted[order < 0], holder: have[~have.isin(wanted)]}
-    parts = [f"{ids.size} only in {name}: {listing(ids)}" for name, ids in only.items() if ids.size]
-    if parts:
-        raise AlignmentError(
-            f"{holder} and the weights do not hold the same units; {'; '.join(parts)}. "
-            "Restrict one of them: W.subset([...]), or a selection of rows."
-        )
-    return order
 
 
 def _stretch(shapes: gpd.GeoSeries) -> float:
@@ -289,20 +275,20 @@ def _stretch(shapes: gpd.GeoSeries) -> float:
     return float(1.0 / max(np.cos(np.radians((bottom + top) / 2.0)), 0.05))
 
 
-def _pairs(W: SpatialWeights, xy: NDArray) -> tuple[NDArray, str]:
-    """Return the pairs of units to join, each once, and what a caption says of them."""
+def _pairs(W: SpatialWeights, xy: NDArray) -> tuple[NDArray, list[str]]:
+    """Return the pairs of units to join, each once, and what captions say of them."""
     i = np.repeat(np.arange(W.n), np.diff(W.matrix.indptr))
     j = W.matrix.indices
-    caption = f"{W.n_links:,} links of {W.n:,} units"
+    captions = [f"{W.n_links:,} links of {W.n:,} units"]
     if W.n_links > CROWDED * W.n:
         length = np.hypot(*(xy[i] - xy[j]).T)
         order = np.lexsort((length, -W.matrix.data, i))
         first = W.matrix.indptr[i[order]]
         strongest = order[np.arange(order.size) - first < STRONGEST]
         i, j = i[strongest], j[strongest]
-        caption += f"; the {STRONGEST} strongest of each are drawn"
+        captions.append(f"The {STRONGEST} strongest of each unit are drawn")
     pairs = np.column_stack([np.minimum(i, j), np.maximum(i, j)])
-    return np.unique(pairs, axis=0), caption
+    return np.unique(pairs, axis=0), captions
 
 
 def _draw_links(ax: Axes, xy: NDArray, pairs: NDArray) -> None:
@@ -323,22 +309,23 @@ def _draw_links(ax: Axes, xy: NDArray, pairs: NDArray) -> None:
 
 def _order(
     W: SpatialWeights, order: str | Sequence[Hashable] | pd.Index | None
-) -> tuple[NDArray, str]:
+) -> tuple[NDArray, list[str]]:
     """Return the place of every unit, and how the order came about."""
     if order is None:
-        return np.arange(W.n), "as in W"
+        return np.arange(W.n), ["as in W"]
     if not isinstance(order, str):
-        return np.argsort(_matched(W.ids, as_labels(order), "order")), "as given"
+        return matched(as_labels(order), W.ids, "the order", "the weights"), ["as given"]
     check_option("order", order, ORDERS)
     if order == "label":
         try:
             units = np.asarray(W.ids.argsort())
         except TypeError:
             units = np.asarray(W.ids.astype(str).argsort())
-        return np.argsort(units), "label"
-    how, links = "reverse Cuthill–McKee", W.matrix
+        return np.argsort(units), ["label"]
+    how, links = ["reverse Cuthill–McKee"], W.matrix
     if W.n_links > CROWDED * W.n:
-        how, links = f"{how}, {STRONGEST} strongest links", _strongest(W.matrix)
+        how.append(f"by the {STRONGEST} strongest links of each unit")
+        links = _strongest(W.matrix)
     both = sparse.csr_matrix(links + links.T)
     return np.argsort(csgraph.reverse_cuthill_mckee(both, symmetric_mode=True)), how
 
@@ -401,7 +388,6 @@ def _colour_bar(ax: Axes, shown: Any, label: str) -> None:
     bar.set_label(label, fontsize=TEXT, color=INK)
 
 
-def _caption(ax: Axes, *lines: str) -> None:
+def _caption(ax: Axes, lines: Sequence[str]) -> None:
     """Write below the picture what is drawn."""
-    text = "\n".join(broken(line, ALONG) for line in lines)
-    ax.set_xlabel(text, fontsize=TEXT, color=INK)
+    ax.set_xlabel("\n".join(broken(line, ALONG) for line in lines), fontsize=TEXT, color=INK)

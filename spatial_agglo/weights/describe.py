@@ -290,9 +290,7 @@ def _rho_space(W: SpatialWeights, symmetric: bool) -> tuple[tuple[float, float],
         if (share.real[np.abs(share.imag) <= EQUAL] < -EQUAL).any():
             return (low, high), True, "exact"
         return (low, high), False, "the lower end is a bound: no real eigenvalue is negative"
-    close = logdet.method.startswith("sparse LDL'")
-    kind = "within 0.1% of the exact one" if close else "-1 / spectral radius"
-    return (low, high), False, f"the lower end is a bound, {kind}"
+    return (low, high), False, "the lower end is a bound: W is factorised, without eigenvalues"
 
 
 def _radius_bound(W: SpatialWeights, symmetric: bool) -> tuple[float, bool]:
@@ -318,7 +316,7 @@ def _aligned(matrices: Mapping[Any, Any]) -> dict[Any, SpatialWeights]:
     found = {name: as_weights(W) for name, W in matrices.items()}
     name, first = next(iter(found.items()))
     for other, W in found.items():
-        _positions(first.ids, W.ids, repr(name), repr(other))
+        matched(first.ids, W.ids, repr(name), repr(other))
     return {name: W.align(first.ids).standardize("row") for name, W in found.items()}
 
 
@@ -330,10 +328,10 @@ def _variable(x: Any, panel: Panel | None, ids: pd.Index) -> NDArray:
             f"its columns; got {type(x).__name__} with{'out' if panel is None else ''} a panel."
         )
     if panel is not None:
-        order = _positions(panel.entities, ids, "the panel", "the weights")
+        order = matched(panel.entities, ids, "the panel", "the weights")
         values, what, times = panel.column(x)[:, order], f"column {x!r}", panel.times
     else:
-        order = _positions(as_labels(x.index), ids, "the Series x", "the weights")
+        order = matched(as_labels(x.index), ids, "the Series x", "the weights")
         values, what, times = numeric(x.to_frame("x"), "x")[None, order], "x", None
         if not np.isfinite(values).all():
             missing = ids[~np.isfinite(values[0])]
@@ -348,15 +346,15 @@ def _variable(x: Any, panel: Panel | None, ids: pd.Index) -> NDArray:
     return values
 
 
-def _positions(have: pd.Index, want: pd.Index, holder: str, asker: str) -> NDArray:
-    """Return where the wanted units are; raise unless both hold the same."""
+def matched(have: pd.Index, want: pd.Index, holder: str, asker: str) -> NDArray:
+    """Return where the wanted units are, or raise naming those that only one side holds."""
     order = np.asarray(have.get_indexer(want))
     only = {asker: want[order < 0], holder: have[~have.isin(want)]}
     parts = [f"{ids.size} only in {name}: {listing(ids)}" for name, ids in only.items() if ids.size]
     if parts:
         raise AlignmentError(
-            f"{holder} and {asker} do not hold the same units; {'; '.join(parts)}. "
-            "Compare them on the units they share, W.subset([...])."
+            f"The units of {holder} and {asker} must be the same: {'; '.join(parts)}. "
+            "Restrict both to the units they share, W.subset([...])."
         )
     return order
 

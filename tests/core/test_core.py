@@ -77,7 +77,7 @@ def test_parameter_space_holds_no_singularity_and_ends_at_one():
 
 
 def test_lower_end_is_found_by_inertia():
-    """A graph with triangles has 1/omega_min below -1; LDL' certifies it to 0.1%."""
+    """A graph with triangles has 1/omega_min below -1; LDL' certifies it to 1%."""
     m = 14
     line = sparse.diags_array([np.ones(m - 1)] * 2, offsets=[-1, 1], shape=(m, m))
     full = sparse.kron(line + sparse.eye_array(m), line + sparse.eye_array(m))
@@ -87,7 +87,7 @@ def test_lower_end_is_found_by_inertia():
     assert isinstance(back_end, Interpolant)
     exact = 1.0 / np.linalg.eigvals(W.toarray()).real.min()
     assert exact < -1.2
-    assert exact <= back_end.interval[0] <= exact / 1.0011
+    assert exact <= back_end.interval[0] <= exact / 1.0102
 
 
 def test_symmetric_twin_has_the_same_spectrum():

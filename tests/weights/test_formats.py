@@ -633,6 +633,23 @@ def test_bad_lines_are_named(tmp_path, name, text, old, new, match):
         read(put(tmp_path, name, text.replace(old, new, 1)))
 
 
+@pytest.mark.parametrize("end", ["3 2 1E", "3 2 1E-", "3 2 1x", "3 2", "3", "3 2 1\0"])
+def test_matrix_market_files_that_break_off(tmp_path, end):
+    """Without its last line break such a file made scipy read memory that is not its own."""
+    text = MTX.removesuffix("3 2 1\n")
+    with pytest.raises(WeightsError, match="W.mtx"):
+        read(put(tmp_path, "W.mtx", text + end))
+    assert read(put(tmp_path, "W.mtx", text + "3 2 1\t ")).n == 3
+
+
+def test_stata_text_in_another_encoding(tmp_path):
+    write(SpatialWeights.from_dense([[0, 1], [1, 0]], ["Île", "b"]), tmp_path / "W.dta")
+    content = (tmp_path / "W.dta").read_bytes()
+    (tmp_path / "W.dta").write_bytes(content.replace("Île".encode(), b"\xce\xcele"))
+    with pytest.raises(WeightsError, match="W.dta: this is not a good Stata file"):
+        read(tmp_path / "W.dta")
+
+
 def test_complex_matrix_market(tmp_path):
     mmwrite(tmp_path / "W.mtx", sparse.coo_array(DENSE * 1j))
     with pytest.raises(WeightsError, match="W.mtx: the weights are complex"):

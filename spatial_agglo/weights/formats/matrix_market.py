@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,13 @@ def read_mtx(path: Path) -> Links:
     """Read a matrix, and its labels if the file is one of :func:`write_mtx`."""
     from scipy.io import mmread
 
-    labels, about = _comments(path)
+    raw = path.read_bytes()
+    labels, about = _comments(path, raw)
+    if b"\0" in raw:
+        raise problem(path, "this is not a text file: it has null characters.")
     try:
-        found = mmread(str(path))
+        # scipy reads past the end of a file whose last line is cut off or ends in a blank.
+        found = mmread(io.BytesIO(raw.rstrip() + b"\n"))
     except (ValueError, OverflowError) as error:
         raise problem(path, f"this is not a good Matrix Market file. {error}") from None
     if np.iscomplexobj(found):
@@ -63,30 +68,29 @@ def write_mtx(content: Exchange, path: Path) -> None:
         )
 
 
-def _comments(path: Path) -> tuple[list[Any] | None, dict[str, str]]:
+def _comments(path: Path, raw: bytes) -> tuple[list[Any] | None, dict[str, str]]:
     """Return the labels (None if there are none) and what is said about the matrix."""
     labels: list[Any] = []
     about: dict[str, str] = {}
     ours = False
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            if not raw.startswith(b"%"):
-                break
-            if not ours:
-                ours = raw[1:].strip() == MARK.encode()
-                continue
-            key, _, text = raw[1:].partition(b" ")
-            try:
-                value = json.loads(text)
-            except ValueError:
-                shown = raw.decode("utf-8", "replace").strip()
-                raise problem(
-                    path, f"expected '%id' and a label in JSON, got {shown!r}.", number
-                ) from None
-            if key == b"id":
-                labels.append(value)
-            else:
-                about[key.decode("utf-8", "replace")] = value
+    for number, line in enumerate(io.BytesIO(raw), start=1):
+        if not line.startswith(b"%"):
+            break
+        if not ours:
+            ours = line[1:].strip() == MARK.encode()
+            continue
+        key, _, text = line[1:].partition(b" ")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            shown = line.decode("utf-8", "replace").strip()
+            raise problem(
+                path, f"expected '%id' and a label in JSON, got {shown!r}.", number
+            ) from None
+        if key == b"id":
+            labels.append(value)
+        else:
+            about[key.decode("utf-8", "replace")] = value
     if not ours:
         return None, {}
     checked_labels(path, labels)

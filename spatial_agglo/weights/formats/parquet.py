@@ -30,16 +30,18 @@ def read_parquet(path: Path) -> Links:
     try:
         with path.open("rb") as file:
             table = parquet.read_table(file)
-    except (OSError, arrow.ArrowException) as error:
+        table.validate(full=True)
+        columns = table.column_names
+        names = next((names for names in EDGE_NAMES if set(names) <= set(columns)), None)
+        frame = table.select(list(names or ())).to_pandas(ignore_metadata=True)
+    except (OSError, ValueError, arrow.ArrowException) as error:
         raise problem(path, f"this is not a good Parquet file. {error}") from None
-    names = next((names for names in EDGE_NAMES if set(names) <= set(table.column_names)), None)
     if names is None:
         raise problem(
             path,
             "columns source, target and weight (or focal, neighbor and weight) are needed; got "
-            f"{listing(table.column_names)}.",
+            f"{listing(columns)}.",
         )
-    frame = table.select(list(names)).to_pandas(ignore_metadata=True)
     if not pd.api.types.is_numeric_dtype(frame["weight"].dtype):
         kind = table.schema.field("weight").type
         raise problem(path, f"the column weight must hold numbers; it is of type {kind}.")

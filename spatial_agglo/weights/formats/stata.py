@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,7 @@ EXACT = 2**53
 
 def read_dta(path: Path) -> Links:
     """Read the table: the variables w1 ... wN, or else all numeric ones but the id."""
-    try:
-        frame = pd.read_stata(path, convert_dates=False, convert_categoricals=False)
-    except (ValueError, KeyError, IndexError, TypeError, EOFError, struct.error) as error:
-        raise problem(path, f"this is not a good Stata file. {error}") from None
+    frame = _frame(path)
     name = next((name for name in ID_NAMES if name in frame), None)
     N = len(frame)
     weights = frame.drop(columns=[] if name is None else name).select_dtypes("number")
@@ -61,6 +58,20 @@ def write_dta(content: Exchange, path: Path) -> None:
         )
     except ValueError as error:
         raise problem(path, f"Stata cannot hold this matrix: {error}") from None
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    """Return the table, or raise: pandas meets a damaged file with errors of all kinds."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UnicodeWarning)
+            frame = pd.read_stata(path, convert_dates=False, convert_categoricals=False)
+    except Exception as error:
+        what = str(error).strip() or type(error).__name__
+        raise problem(path, f"this is not a good Stata file. {what}") from None
+    if frame.columns.has_duplicates:
+        raise problem(path, "this is not a good Stata file. Two variables have one name.")
+    return frame
 
 
 def _column(content: Exchange, path: Path) -> Any:
