@@ -45,7 +45,7 @@ CELLS = 300
 #: Ratio of the largest to the smallest weight above which colours are logarithmic.
 WIDE = 20.0
 #: Units up to which a matrix carries their labels.
-LABELLED = 25
+LABELLED = 16
 #: Bars of a histogram, at most.
 BARS = 40
 ORDERS = ("label", "rcm")

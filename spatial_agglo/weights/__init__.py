@@ -8,7 +8,7 @@ from spatial_agglo.weights.distances import (
     great_circle,
 )
 from spatial_agglo.weights.economic import economic_distance, levels
-from spatial_agglo.weights.formats import read
+from spatial_agglo.weights.formats import read, write
 from spatial_agglo.weights.geographic import (
     contiguity,
     distance_band,
@@ -48,4 +48,5 @@ __all__ = [
     "power",
     "read",
     "union_nearest",
+    "write",
 ]

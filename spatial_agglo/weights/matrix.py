@@ -219,11 +219,17 @@ class SpatialWeights:
         return cls(copy, ids, description=description, isolates=isolates)
 
     @classmethod
-    def read(cls, path: str | PathLike[str], *, isolates: str = "error") -> SpatialWeights:
-        """Read a GAL file. See :func:`spatial_agglo.weights.read`."""
+    def read(
+        cls,
+        path: str | PathLike[str],
+        *,
+        ids: Any = None,
+        isolates: str = "error",
+    ) -> SpatialWeights:
+        """Read a file; its suffix tells the format. See :func:`spatial_agglo.weights.read`."""
         from spatial_agglo.weights.formats import read
 
-        return read(path, isolates=isolates)
+        return read(path, ids=ids, isolates=isolates)
 
     # --- what it is -------------------------------------------------------------------
 
@@ -386,11 +392,11 @@ class SpatialWeights:
 
         return Graph.from_sparse(self.matrix.copy(), ids=self.ids.to_numpy())
 
-    def write(self, path: str | PathLike[str]) -> None:
-        """Write a GAL file (neighbours only). See :func:`spatial_agglo.weights.formats.write`."""
+    def write(self, path: str | PathLike[str], *, values: bool = True) -> None:
+        """Write a file; its suffix tells the format. See :func:`spatial_agglo.weights.write`."""
         from spatial_agglo.weights.formats import write
 
-        write(self, path)
+        write(self, path, values=values)
 
     def __repr__(self) -> str:
         return (

@@ -391,7 +391,7 @@ def test_matrix_market_of_others(tmp_path):
     text = "%%MatrixMarket matrix coordinate pattern symmetric\n3 3 2\n2 1\n3 1\n"
     W = read(put(tmp_path, "P.mtx", text), ids=list("abc"))
     assert W.matrix.toarray().tolist() == [[0, 1, 1], [1, 0, 0], [1, 0, 0]]
-    text = "%%MatrixMarket matrix coordinate integer general\n2 2 3\n1 1 0\n1 2 3\n2 1 4\n"
+    text = "%%MatrixMarket matrix coordinate integer general\n%\n\n2 2 3\n1 1 0\n1 2 3\n2 1 4\n"
     assert read(put(tmp_path, "I.mtx", text), ids=list("ab")).matrix.sum() == 7.0
 
 
@@ -612,7 +612,13 @@ MTX = (
         ("W.csv", EDGES, "b,c,0.5", "b,c,x", "W.csv, line 4: a weight is expected, got 'x'"),
         ("W.csv", EDGES, "b,c,0.5", "b,a,0.5", r"twice: 'b' to 'a' \(line 4\)"),
         ("W.csv", EDGES, EDGES[21:], "", "W.csv: the file has no links"),
-        ("W.mtx", MTX, "2 3 0.5", "2 3 x", "W.mtx: .*Line 9: Invalid floating-point"),
+        ("W.mtx", MTX, "2 3 0.5", "2 3 x", "W.mtx, line 9: two positions and a number .*'2 3 x'"),
+        ("W.mtx", MTX, "2 3 0.5", "2 3 0,5", "W.mtx, line 9: .* expected, got '2 3 0,5'"),
+        ("W.mtx", MTX, "2 3 0.5", "2 3 0.5 1", "W.mtx, line 9: .* expected, got '2 3 0.5 1'"),
+        ("W.mtx", MTX, "2 3 0.5", "2 3", "W.mtx, line 9: .* expected, got '2 3'"),
+        ("W.mtx", MTX, "2 3 0.5", "2.5 3 1", "W.mtx, line 9: .* expected, got '2.5 3 1'"),
+        ("W.mtx", MTX, "2 3 0.5\n", "", "W.mtx: .*Truncated file"),
+        ("W.mtx", MTX, "2 3 0.5", "2 3 0.5\n1 3 1", "W.mtx: .*Too many lines"),
         ("W.mtx", MTX, "2 3 0.5", "2 4 1", "W.mtx: .*Line 9: Column index out of bounds"),
         ("W.mtx", MTX, "2 3 0.5", "2 1 1", "W.mtx: links .* twice: 'b' to 'a'"),
         ("W.mtx", MTX, "2 3 0.5", "2 2 1", "W.mtx: .*own neighbour: 'b' to 'b'"),

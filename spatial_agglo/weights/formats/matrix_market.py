@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from spatial_agglo.errors import WeightsError
 from spatial_agglo.weights.formats.record import (
     Exchange,
     Links,
@@ -20,23 +22,28 @@ from spatial_agglo.weights.formats.record import (
 
 #: The comment after which every comment is a key and a value in JSON.
 MARK = "spatial_agglo"
+#: A number in a line of the matrix.
+NUMBER = (
+    rb"[-+]?+(?:(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][-+]?+[0-9]++)?+|(?i:nan|inf(?:inity)?+))"
+)
 
 
 def read_mtx(path: Path) -> Links:
     """Read a matrix, and its labels if the file is one of :func:`write_mtx`."""
-    from scipy.io import mmread
+    from scipy.io import mminfo, mmread
 
-    raw = path.read_bytes()
+    raw = path.read_bytes().rstrip() + b"\n"
     labels, about = _comments(path, raw)
-    if b"\0" in raw:
-        raise problem(path, "this is not a text file: it has null characters.")
     try:
-        # scipy reads past the end of a file whose last line is cut off or ends in a blank.
-        found = mmread(io.BytesIO(raw.rstrip() + b"\n"))
+        *_, layout, field, _ = mminfo(io.BytesIO(raw))
+        if field == "complex":
+            raise problem(path, "the weights are complex numbers; real ones are needed.")
+        _check_lines(path, raw, layout, field)
+        found = mmread(io.BytesIO(raw))
+    except WeightsError:
+        raise
     except (ValueError, OverflowError) as error:
         raise problem(path, f"this is not a good Matrix Market file. {error}") from None
-    if np.iscomplexobj(found):
-        raise problem(path, "the weights are complex numbers; real ones are needed.")
     matrix = sparse.coo_array(found)
     rows, columns = matrix.shape
     if rows != columns:
@@ -66,6 +73,28 @@ def write_mtx(content: Exchange, path: Path) -> None:
             field="real",
             symmetry="general",
         )
+
+
+def _check_lines(path: Path, raw: bytes, layout: str, field: str) -> None:
+    """Raise unless every line after the sizes holds what it should.
+
+    scipy's reader takes ``0,5`` for 0 and ``1x`` for 1 without a word, and reads past the end
+    of a file whose last line breaks off.
+    """
+    if layout == "array":
+        wanted, line = "numbers", NUMBER
+    elif field == "pattern":
+        wanted, line = "two positions", rb"[0-9]++[ \t]++[0-9]++"
+    else:
+        wanted, line = "two positions and a number", rb"[0-9]++[ \t]++[0-9]++[ \t]++" + NUMBER
+    head = re.match(rb"(?:%.*\n|[ \t\r]*\n)*+.*\n", raw)
+    body = re.compile(rb"(?:[ \t\r]*+(?:" + line + rb")?+[ \t\r]*+\n)*+")
+    good = body.match(raw, head.end() if head else 0)
+    stop = good.end() if good else 0
+    if stop < len(raw):
+        got = raw[stop : raw.index(b"\n", stop)].decode("utf-8", "replace").strip()
+        number = raw.count(b"\n", 0, stop) + 1
+        raise problem(path, f"{wanted} are expected, got {got[:80]!r}.", number)
 
 
 def _comments(path: Path, raw: bytes) -> tuple[list[Any] | None, dict[str, str]]:
