@@ -17,6 +17,8 @@ from scipy import linalg, sparse
 from scipy.sparse import csgraph
 from scipy.sparse import linalg as sparse_linalg
 
+from spatial_agglo.errors import WeightsError
+
 #: Up to this many units the spectrum is the cheapest back end, whatever the sparsity.
 SPECTRUM_UNITS = 150
 #: A matrix with a larger share of non-zeros than this is treated as dense.
@@ -160,9 +162,19 @@ class Spectrum:
             if np.all(omega.imag == 0):
                 omega = omega.real
         radius = float(np.abs(omega).max())
+        if radius <= 1e-12 * float(np.abs(W.data).max(initial=0.0)):
+            raise WeightsError(
+                "No chain of links leads back to where it started, so all eigenvalues of W are "
+                "zero and the parameter space has no ends. Such a W needs no determinant: put "
+                "the spatial lag into the formula as a regressor."
+            )
+        # what rounding leaves of a zero eigenvalue would put an end of the space far away
         real = omega.real[np.abs(omega.imag) <= 1e-10 * radius]
-        low = real.min() if real.min() < 0 else -radius
-        high = real.max() if real.max() > 0 else radius
+        real = real[np.abs(real) > 1e-6 * radius]
+        low = real.min(initial=-1e-6 * radius)
+        low = low if low < -1e-6 * radius else -radius
+        high = real.max(initial=1e-6 * radius)
+        high = high if high > 1e-6 * radius else radius
         one = np.allclose(W.sum(axis=1), 1.0, rtol=1e-12, atol=0)
         interval = (1.0 / low, 1.0 if one else 1.0 / high)
         return cls(omega=omega, interval=interval, grid=_edges(interval, refine=4))

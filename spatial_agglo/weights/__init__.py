@@ -1,6 +1,7 @@
 """Spatial weights: labels and a sparse matrix that cannot be parted."""
 
 from spatial_agglo.weights.algebra import convex, hadamard, higher_order, power, union_nearest
+from spatial_agglo.weights.describe import WeightsSummary, compare, summary
 from spatial_agglo.weights.distances import (
     Distances,
     distances,
@@ -26,7 +27,9 @@ __all__ = [
     "Distances",
     "PanelWeights",
     "SpatialWeights",
+    "WeightsSummary",
     "as_weights",
+    "compare",
     "contiguity",
     "convex",
     "distance_band",
@@ -47,6 +50,7 @@ __all__ = [
     "nested",
     "power",
     "read",
+    "summary",
     "union_nearest",
     "write",
 ]

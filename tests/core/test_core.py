@@ -10,6 +10,7 @@ from spatial_agglo.core import sandwich, traces
 from spatial_agglo.core.logdet import Interpolant, Spectrum, log_determinant, symmetrize
 from spatial_agglo.core.moments import accumulate, blocks, lag
 from spatial_agglo.core.within import EFFECTS, within
+from spatial_agglo.errors import WeightsError
 
 
 def lattice(m):
@@ -198,3 +199,18 @@ def test_lag_of_dense_and_sparse_agree():
     for operator in (W, W.toarray()):
         np.testing.assert_allclose(lag(operator, Z), twin, atol=1e-14)
         np.testing.assert_allclose(lag(operator, Z[:, :, 0]), twin[:, :, 0], atol=1e-14)
+
+
+def test_weights_without_a_way_back():
+    W = sparse.csr_array(np.triu(np.ones((4, 4)), 1))
+    with pytest.raises(WeightsError, match="leads back"):
+        log_determinant(W)
+
+
+def test_defective_zero_eigenvalues_do_not_move_the_ends():
+    """Rounding turns a defective zero into a cloud around zero; it is not an end."""
+    dense = np.zeros((8, 8))
+    dense[np.arange(7), np.arange(1, 8)] = 1.0  # a chain, nilpotent on its own
+    dense[0, 1] = dense[1, 0] = 1.0
+    low, high = log_determinant(sparse.csr_array(dense)).interval
+    assert (low, high) == pytest.approx((-1.0, 1.0))
