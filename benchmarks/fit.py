@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import csv
 import dataclasses
+import functools
 import gc
 import importlib.metadata
 import inspect
@@ -289,11 +290,11 @@ def cell(name: str, options: dict[str, Any], *, cold: bool) -> dict[str, Any]:
             break
         del found, made
         wait, made = clock(lambda: package.prepare(data))
-        seconds, found = clock(lambda: package.fit(made))
+        seconds, found = clock(functools.partial(package.fit, made))
         times.append(seconds)
         if name == "ours":
             declared.append(wait + seconds)
-            repeated.append(clock(lambda: package.fit(made))[0])
+            repeated.append(clock(functools.partial(package.fit, made))[0])
     out |= {"seconds": min(times), "repetitions": len(times)}
     if name == "ours":
         out |= {"declared": min(declared), "repeated": min(repeated)}
@@ -511,15 +512,15 @@ def main() -> None:
     lines = [
         f"SDM with two-way effects and standard errors; T = {given.periods}, "
         f"k = {given.regressors}, {given.weights} weights, seed {given.seed}.",
-        f"{given.clock} clock, {os.cpu_count()} cores, {given.threads} thread(s), {platform.system()} "
-        f"{platform.machine()}; load at the start {load:.1f}; "
+        f"{given.clock} clock, {os.cpu_count()} cores, {given.threads} thread(s), "
+        f"{platform.system()} {platform.machine()}; load at the start {load:.1f}; "
         + ", ".join(f"{name} {version}" for name, version in used.items())
         + ".",
         "",
         table(rows),
         "",
-        "seconds: best of the fits; speed-up and memory ratio: theirs over ours; difference: largest "
-        "difference of rho, beta and theta from ours under the likelihood that the peer maximises.",
+        "seconds: best of the fits; speed-up and memory ratio: theirs over ours; difference: "
+        "largest difference of rho, beta and theta from ours under the likelihood that the peer maximises.",
     ]
     if any("entity effects only" in row["package"] for row in rows):
         lines.append(

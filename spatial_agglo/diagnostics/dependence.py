@@ -11,42 +11,59 @@ from scipy.special import ndtr
 from spatial_agglo.core.moments import lag
 from spatial_agglo.core.traces import resolvent
 from spatial_agglo.core.within import removes_time
-from spatial_agglo.errors import WeightsError
+from spatial_agglo.errors import OptionError, WeightsError
+from spatial_agglo.esda import pooled_moran
 from spatial_agglo.models.fitting import fit
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import ModelSpec
 from spatial_agglo.models.workspace import Workspace
 from spatial_agglo.panel import Panel
+from spatial_agglo.weights.matrix import SpatialWeights, as_weights
 
 
 def residual_moran(
-    formula: str,
-    panel: Panel,
-    W: Any,
+    formula: str | FitResult,
+    panel: Panel | None = None,
+    W: Any = None,
     *,
     effects: str = "two-way",
     likelihood: str = "transformed",
+    permutations: int = 999,
+    seed: int | np.random.Generator | None = 0,
 ) -> pd.Series:
-    """Return Moran's I of the residuals of the regression without spatial terms.
+    """Return Moran's I of the residuals of a regression or of any fitted model, all periods.
 
-    ``I = (N/S0) e'We / e'e`` pooled over periods, with the exact mean and variance of a
+    ``I = (N/S0) e'We / e'e``. For ols and slx with the exact mean and variance of a
     regression's residuals under normality (Cliff & Ord 1981): for ``P = M_X Q`` of rank r,
-    ``E = tr(PW)/r`` and ``Var = [tr(PWPW') + tr(PWPW) + tr(PW)^2]/(r (r + 2)) - E^2``.
+    ``E = tr(PW)/r`` and ``Var = [tr(PWPW') + tr(PWPW) + tr(PW)^2]/(r (r + 2)) - E^2``. The
+    innovations of a model with rho or lambda have no such moments: their I is tested by
+    permutations of the units (see :func:`spatial_agglo.esda.pooled_moran`).
 
     Parameters
     ----------
-    formula : str
+    formula : str or FitResult
+        A formula is estimated by OLS first; a fit brings its own panel and effects.
     panel : Panel
+        With a formula.
     W : SpatialWeights, libpysal Graph or W, or square labelled DataFrame
+        With a formula; of a fit, its own W by default.
     effects, likelihood : str
         As for :func:`spatial_agglo.lm_tests`. The fixed effects are part of P; with
         "direct-demeaned" they are ignored in the moments, as ``spdep::lm.morantest`` on
         demeaned data does.
+    permutations, seed
+        For models with a spatial process.
 
     Returns
     -------
     Series
-        ``I``, ``expected``, ``variance``, ``z``, ``p_value`` (two-sided).
+        ``I``, ``expected``, then ``variance``, ``z``, ``p_value`` (two-sided), or
+        ``p_permutation``.
+
+    Raises
+    ------
+    WeightsError
+        No weights.
 
     Examples
     --------
@@ -55,9 +72,36 @@ def residual_moran(
     >>> W = sa.datasets.weights("cigarettes_queen").standardize("row")
     >>> float(sa.residual_moran("logc ~ logp + logy", panel, W)["I"].round(4))
     0.1488
+    >>> sdm = sa.sdm("logc ~ logp + logy", panel, W)
+    >>> bool(sa.residual_moran(sdm)["p_permutation"] > 0.05)
+    True
     """
-    spec = ModelSpec.of("ols", effects=effects, likelihood=likelihood)
-    return moran_of(fit(spec, Workspace.of(formula, panel, W)))
+    if not isinstance(formula, FitResult):
+        if panel is None:
+            raise OptionError("With a formula, residual_moran needs the panel as well.")
+        spec = ModelSpec.of("ols", effects=effects, likelihood=likelihood)
+        return moran_of(fit(spec, Workspace.of(formula, panel, W)))
+    found = formula
+    if W is not None:
+        weights = as_weights(W).align(found.workspace.data.panel.entities)
+        if found.model != "ols":
+            return _by_permutation(found, weights, permutations, seed)
+        return moran_of(fit(found.spec, Workspace(found.workspace.data, weights)))
+    if found.spec.spatial is None:
+        return moran_of(found)
+    assert found.workspace.W is not None
+    return _by_permutation(found, found.workspace.W, permutations, seed)
+
+
+def _by_permutation(
+    found: FitResult,
+    W: SpatialWeights,
+    permutations: int,
+    seed: int | np.random.Generator | None,
+) -> pd.Series:
+    data = found.workspace.data.panel
+    table = pooled_moran(data, {"residuals": found.resids}, W, permutations=permutations, seed=seed)
+    return table.iloc[0].rename(None)
 
 
 def moran_of(base: FitResult) -> pd.Series:
@@ -68,7 +112,10 @@ def moran_of(base: FitResult) -> pd.Series:
     W, e = space.W, base.resid
     T, N = space.data.panel.shape
     columns, _ = space.regressors(spec)
-    X = space.arrays(spec, 1)[:, :, [column for _, column in columns]]
+    orders = space.orders(spec)
+    data = space.arrays(spec, orders)
+    width = data.shape[2] // orders
+    X = data[:, :, [order * width + column for order, column in columns]]
     k = X.shape[2]
     ahead = space.project(lag(W.operator, X), spec).reshape(N * T, k)  # Q W X
     back = space.project(lag(W.operator.T, X), spec).reshape(N * T, k)  # Q W'X

@@ -106,6 +106,29 @@ def test_moran_of_residuals(matrices, small, likelihood, effects, case):
     np.testing.assert_allclose(ours[["I", "expected", "variance", "z"]], twin, rtol=1e-8)
 
 
+def test_moran_of_the_residuals_of_any_fit(matrices, small):
+    """An slx is an ols on [X, WX]; a model with rho is tested by permutations."""
+    W = matrices["knn5"]
+    _, panel, weights, y, X = small(W, seed=9)
+    lagged = np.einsum("ij,tjk->tik", W, X)
+    twin = dense.residual_moran(y, np.concatenate([X, lagged], 2), W, "two-way", "transformed")
+    ours = sa.residual_moran(run("slx", panel, weights))
+    np.testing.assert_allclose(ours[["I", "expected", "variance", "z"]], twin, rtol=1e-8)
+    sdm = run("sdm", panel, weights)
+    found = sa.residual_moran(sdm, seed=1)
+    e = sdm.resid - sdm.resid.mean(axis=1, keepdims=True)
+    assert found["I"] == pytest.approx(sum(e[t] @ W @ e[t] for t in range(7)) / (e**2).sum())
+    assert 0 < found["p_permutation"] <= 1
+    again = sa.residual_moran(run("ols", panel, None), W=weights)
+    np.testing.assert_allclose(again, sa.residual_moran("y ~ x1 + x2", panel, weights))
+    other = sa.residual_moran(sdm, W=sa.SpatialWeights.from_dense(matrices["mix"], weights.ids))
+    assert other["I"] != found["I"]
+    with pytest.raises(sa.errors.OptionError, match="needs the panel"):
+        sa.residual_moran("y ~ x1")
+    with pytest.raises(sa.errors.WeightsError, match="W"):
+        sa.residual_moran(run("ols", panel, None))
+
+
 @pytest.mark.parametrize("effects", EFFECTS)
 @pytest.mark.parametrize("model", MODELS)
 def test_weights_that_are_not_row_standardised(matrices, small, model, effects):
