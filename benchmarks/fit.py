@@ -520,7 +520,8 @@ def main() -> None:
         table(rows),
         "",
         "seconds: best of the fits; speed-up and memory ratio: theirs over ours; difference: "
-        "largest difference of rho, beta and theta from ours under the likelihood that the peer maximises.",
+        "largest difference of rho, beta and theta from ours under the likelihood that the peer "
+        "maximises.",
     ]
     if any("entity effects only" in row["package"] for row in rows):
         lines.append(

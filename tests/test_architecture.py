@@ -110,7 +110,7 @@ def test_heavy_libraries_are_imported_where_they_are_used():
     code = (
         "import sys, spatial_agglo;"
         "print([m for m in ('libpysal', 'geopandas', 'matplotlib', 'formulaic', 'esda', 'typer',"
-        " 'scipy.stats', 'qdldl') if m in sys.modules])"
+        " 'scipy.stats', 'qdldl', 'tqdm') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from tqdm.auto import tqdm
 
 from spatial_agglo.core.random import generator
 from spatial_agglo.errors import DataError, MissingDependencyError, OptionError, check_option
@@ -308,6 +307,8 @@ def _by_period(
     ids: Hashable | None,
 ) -> pd.DataFrame:
     """Run a local statistic on every period; mark what is significant."""
+    from tqdm import tqdm
+
     check_option("correction", correction, CORRECTIONS)
     if not 0.0 < alpha < 1.0:
         raise OptionError(f"alpha={alpha!r} must lie between 0 and 1, for example 0.05.")

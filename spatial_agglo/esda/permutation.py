@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from spatial_agglo.core.moments import MatrixLike
 
@@ -18,6 +17,8 @@ LONG_RUN = 20
 
 def batches(N: int, series: int, permutations: int, rng: np.random.Generator) -> Iterator[NDArray]:
     """Yield permutations of the units in batches, shape (N, b)."""
+    from tqdm import tqdm
+
     size = int(np.clip(BATCH_CELLS // (N * series), 1, permutations))
     starts = range(0, permutations, size)
     for start in tqdm(starts, desc="permutations", disable=len(starts) < LONG_RUN, leave=False):

@@ -130,7 +130,7 @@ def nested(
         if form == "convex":
             assert share is not None
             mixed = convex(G, E, share=share)
-            formula = formula.replace("phi", f"{share:g}")
+            formula = formula.replace("(1 - phi)", f"{1 - share:g}").replace("phi", f"{share:g}")
         else:
             mixed = hadamard(G, E)
         matrix, ids = mixed.matrix, mixed.ids
