@@ -371,6 +371,6 @@ def _esda() -> Any:
             import esda
     except ImportError as error:
         raise MissingDependencyError(
-            "Local statistics need the library esda: pip install 'spatial-agglo[esda]'."
+            "Local statistics need the library esda: pip install esda."
         ) from error
     return esda
