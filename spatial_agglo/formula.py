@@ -15,6 +15,8 @@ from spatial_agglo.errors import DataError, FormulaError, listing
 from spatial_agglo.panel import Panel, numeric
 
 INTERCEPT = "Intercept"
+#: Names of parameters, which regressors cannot have.
+RESERVED = (INTERCEPT, "rho", "lambda", "sigma2")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,22 @@ def variables(formula: str, panel: Panel) -> Variables:
             "Panel(df, entity=..., time=...)."
         )
     parsed = _parse(formula)
+    found = _variables(parsed, panel)
+    taken = [
+        name
+        for name in found.regressors
+        if name in RESERVED or name.startswith("W*") or found.regressors.count(name) > 1
+    ]
+    if taken:
+        raise FormulaError(
+            f"The regressor(s) {listing(taken)} cannot be told from the model's own parameters "
+            f"({', '.join(RESERVED)}, W*...), or occur twice: rename the columns."
+        )
+    return found
+
+
+def _variables(parsed: _Parsed, panel: Panel) -> Variables:
+    formula = parsed.text
     if parsed.plain is not None and not _has_category(parsed.plain, panel):
         outcome, names = parsed.plain
         columns = [_column(panel, name, formula) for name in (outcome, *names)]
@@ -101,10 +119,16 @@ def _parse(text: str) -> _Parsed:
         raise FormulaError(
             f"The formula {text!r} must read 'outcome ~ regressors', with one '~' and no '|'."
         )
+    shift = re.search(r"\.(shift|diff|rolling|pct_change|cumsum)\b", text)
+    if shift:
+        raise FormulaError(
+            f"{shift.group()[1:]} in a formula would run across units. Make the column before "
+            "declaring the panel: df.groupby(entity)[column].shift(1)."
+        )
     try:
         formula = Formula(text)
         left, right = list(formula.lhs), list(formula.rhs)
-    except FormulaicError as error:
+    except (FormulaicError, SyntaxError) as error:
         reason = re.sub(r"\x1b\[[0-9;]*m|\s*\n.*", "", str(error), flags=re.DOTALL)
         raise FormulaError(f"The formula {text!r} cannot be parsed: {reason}") from error
     if len(left) != 1:
@@ -140,16 +164,14 @@ def _evaluate(parsed: _Parsed, panel: Panel) -> Variables:
     """Let formulaic evaluate functions, interactions and categories."""
     from formulaic.errors import FormulaicError
 
-    for name in _lookups(parsed.formula):
-        if name in panel.dtypes and not _is_category(panel.dtypes[name]):
-            numeric(panel.frame, name)
-    frame = panel.frame.reset_index(drop=True)
+    frame = panel.frame.reset_index()
+    _check_names(parsed, panel, frame)
     try:
         with np.errstate(all="ignore"):
             left, right = parsed.formula.get_model_matrix(
                 frame, context={"np": np, "lag": _no_lag}, na_action="ignore"
             )
-    except FormulaicError as error:
+    except (FormulaicError, SyntaxError, TypeError, ValueError, ArithmeticError) as error:
         raise FormulaError(
             f"The formula {parsed.text!r} cannot be evaluated: {error} "
             f"The panel's columns are: {listing(panel.frame.columns, 20)}."
@@ -163,11 +185,41 @@ def _evaluate(parsed: _Parsed, panel: Panel) -> Variables:
     arrays = {}
     for table in (left, right):
         for name in table.columns:
-            array = panel.arrange(np.asarray(table[name], dtype=float))
+            try:
+                array = panel.arrange(np.asarray(table[name], dtype=float))
+            except (TypeError, ValueError) as error:
+                raise FormulaError(
+                    f"The term {str(name)!r} of {parsed.text!r} is not numeric."
+                ) from error
             panel.check_finite(array, name)
             arrays[str(name)] = array
-    X = np.stack([arrays[name] for name in names], axis=2)
+    X = np.stack([arrays[name] for name in names], axis=2) if names else None
+    if X is None:
+        X = np.zeros((*panel.shape, 0))
     return Variables(parsed.text, outcome, names, parsed.intercept, arrays[outcome], X, panel)
+
+
+def _check_names(parsed: _Parsed, panel: Panel, frame: pd.DataFrame) -> None:
+    """Raise on names that are not columns, and on gaps in what categories are made of.
+
+    A name that is not a column could otherwise be a function of Python's (``id``, ``max``), and
+    a missing category would silently become the reference level.
+    """
+    used = {str(name) for name in parsed.formula.required_variables} - {"np"}
+    unknown = sorted(name for name in used if name not in frame.columns)
+    if unknown:
+        raise FormulaError(
+            f"The formula {parsed.text!r} names {listing(unknown)}, which the panel does not have. "
+            f"Its columns are: {listing(frame.columns, 20)}."
+        )
+    for name in _lookups(parsed.formula):
+        if name in panel.frame.columns and not _is_category(panel.dtypes[name]):
+            numeric(panel.frame, name)
+    for name in sorted(used):
+        if frame[name].isna().any():
+            panel.check_finite(
+                panel.arrange(frame[name].isna().map({True: np.nan, False: 0.0})), name
+            )
 
 
 def _lookups(formula: Any) -> list[str]:

@@ -184,6 +184,8 @@ def numeric(frame: pd.DataFrame, name: Hashable) -> NDArray:
         raise DataError(
             f"The panel has {column.shape[1]} columns named {name!r}; names must differ."
         )
+    if column.dtype == np.float64:
+        return column.to_numpy(copy=True)
     if not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)):
         example = column.dropna().iloc[0] if column.notna().any() else None
         raise DataError(
@@ -193,8 +195,6 @@ def numeric(frame: pd.DataFrame, name: Hashable) -> NDArray:
         )
     if pd.api.types.is_complex_dtype(column):
         raise DataError(f"Column {name!r} is complex; real numbers are needed.")
-    if column.dtype == np.float64:
-        return column.to_numpy(copy=True)
     return column.to_numpy(dtype=float, na_value=np.nan)
 
 

@@ -59,7 +59,7 @@ def test_functions_interactions_and_categories(panel):
         ("y + z ~ x", "exactly one outcome"),
         ("y ~ q", "names 'q'.*'y', 'x', 'z', 'g'"),
         ("q ~ x", "names 'q'"),
-        ("y ~ log(q)", "cannot be evaluated"),
+        ("y ~ log(q)", "names 'q'"),
         ("y ~ lag(x)", "shift rows across units"),
         (3, "a string"),
     ],
@@ -85,3 +85,53 @@ def test_bad_variables(panel, formula, match):
 def test_not_a_panel(panel):
     with pytest.raises(DataError, match="A Panel is needed; got DataFrame"):
         variables("y ~ x", panel.frame)
+
+
+def test_missing_categories_are_not_a_reference_level(panel):
+    frame = panel.frame.reset_index()
+    frame.loc[3, "g"] = None
+    holed = sa.Panel(frame, entity="i", time="t")
+    for formula in ("y ~ x + C(g)", "y ~ x + C(g):x"):
+        with pytest.raises(DataError, match=r"'g' has 1 missing"):
+            variables(formula, holed)
+    frame["g"] = frame["g"].astype("category")
+    with pytest.raises(DataError, match=r"'g' has 1 missing"):
+        variables("y ~ x + g", sa.Panel(frame, entity="i", time="t"))
+
+
+def test_names_of_python_are_not_columns(panel):
+    for name in ("max", "id", "str"):
+        with pytest.raises(FormulaError, match=f"names '{name}'"):
+            variables(f"y ~ x + C({name})", panel)
+
+
+def test_units_and_periods_can_be_dummies(panel):
+    found = variables("y ~ x + C(i) + C(t)", panel)
+    assert sum(name.startswith("C(i)") for name in found.regressors) == 3
+    assert sum(name.startswith("C(t)") for name in found.regressors) == 2
+    by_effects = sa.ols("y ~ x", panel, effects="two-way", likelihood="direct")
+    by_dummies = sa.ols("y ~ x + C(i) + C(t)", panel, effects="none")
+    assert by_effects.params["x"] == pytest.approx(by_dummies.params["x"])
+
+
+@pytest.mark.parametrize("name", ["rho", "lambda", "sigma2", "Intercept", "W*x"])
+def test_names_of_parameters_are_refused(panel, name):
+    frame = panel.frame.reset_index().assign(**{name: lambda d: d["z"]})
+    with pytest.raises(FormulaError, match="rename the columns"):
+        variables(f"y ~ x + `{name}`", sa.Panel(frame, entity="i", time="t"))
+
+
+@pytest.mark.parametrize(
+    ("formula", "match"),
+    [
+        ("y ~ x.shift(1)", "across units"),
+        ("y ~ x.diff().fillna(0)", "across units"),
+    ],
+)
+def test_formulas_that_cannot_be_meant(panel, formula, match):
+    with pytest.raises(FormulaError, match=match):
+        variables(formula, panel)
+
+
+def test_an_outcome_of_a_function_alone(panel):
+    assert variables("np.exp(y) ~ 1", panel).regressors == ()

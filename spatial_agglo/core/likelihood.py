@@ -227,7 +227,8 @@ def _check_residual(ssr: float, total: float) -> None:
     if ssr <= EXACT * total:
         raise IdentificationError(
             "The regressors and effects explain the outcome exactly: the residual variance is "
-            "zero. Is a regressor a copy of the outcome?"
+            "zero. Is a regressor a copy of the outcome? (Or, with time effects, do all "
+            "units have the same weight in each other? Then Wy is a multiple of y.)"
         )
 
 
@@ -326,6 +327,10 @@ def _root(value: Profile, score: Profile, jacobian: LogJacobian, name: str) -> f
         raise edge
     return float(
         optimize.brentq(
-            lambda x: float(score(np.asarray(x))), middle, other, xtol=1e-15, rtol=1e-14
+            lambda x: float(score(np.asarray(x))),
+            middle,
+            other,
+            xtol=1e-15 * min(-low, high),
+            rtol=1e-14,
         )
     )

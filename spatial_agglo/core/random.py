@@ -6,6 +6,8 @@ import copy
 
 import numpy as np
 
+from spatial_agglo.errors import OptionError
+
 
 def generator(seed: int | np.random.Generator | None) -> np.random.Generator:
     """Return a generator; one that the caller passes is copied, not advanced.
@@ -14,4 +16,9 @@ def generator(seed: int | np.random.Generator | None) -> np.random.Generator:
     """
     if isinstance(seed, np.random.Generator):
         return copy.deepcopy(seed)
-    return np.random.default_rng(seed)
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"seed={seed!r} must be a whole number of at least 0, a numpy Generator or None."
+        ) from error

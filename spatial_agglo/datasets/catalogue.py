@@ -98,8 +98,7 @@ CATALOGUE: dict[str, ReadyMade] = {
     **_synthetic("product", "w_ij = g_ij / |Y_i - Y_j|, g_ij = d_ij^-1", SIMILAR),
     **_synthetic(
         "convex",
-        "w_ij = 0.5 g_ij + (1 - 0.5) e_ij, both row-standardised, g_ij = d_ij^-1, "
-        "e_ij = 1/|Y_i - Y_j|",
+        "w_ij = 0.5 g_ij + 0.5 e_ij, both row-standardised, g_ij = d_ij^-1, e_ij = 1/|Y_i - Y_j|",
         SIMILAR,
     ),
     **_synthetic("scaled", "w_ij = g_ij Y_j / mean(Y), g_ij = d_ij^-1", RICH),

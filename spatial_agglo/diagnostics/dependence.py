@@ -82,6 +82,11 @@ def residual_moran(
         spec = ModelSpec.of("ols", effects=effects, likelihood=likelihood)
         return moran_of(fit(spec, Workspace.of(formula, panel, W)))
     found = formula
+    if panel is not None or (effects, likelihood) != ("two-way", "transformed"):
+        raise OptionError(
+            "A fit brings its own panel, effects and likelihood: residual_moran(fit), or "
+            "residual_moran(fit, W=...) for other weights."
+        )
     if W is not None:
         weights = as_weights(W).align(found.workspace.data.panel.entities)
         if found.model != "ols":

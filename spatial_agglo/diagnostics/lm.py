@@ -54,7 +54,9 @@ def lm_tests(
     -------
     DataFrame
         Index "LM lag", "robust LM lag", "LM error", "robust LM error", "SARMA"; columns
-        ``statistic``, ``df``, ``p_value``.
+        ``statistic``, ``df``, ``p_value``. The robust tests and SARMA are NaN where the lag of the
+        fitted values is a combination of the regressors (no regressors, or a W in which all
+        units have the same weight), for then they are not defined.
 
     Raises
     ------
@@ -103,8 +105,10 @@ def lm_table(base: FitResult) -> pd.DataFrame:
     lag_score = float((e * Wy).sum()) / s2
     error_score = float((e * We).sum()) / s2
     lm_lag, lm_error = lag_score**2 / J, error_score**2 / T_W
-    robust_lag = (lag_score - error_score) ** 2 / (J - T_W) if left > 0 else np.nan
-    robust_error = (error_score - T_W / J * lag_score) ** 2 / (T_W * (1.0 - T_W / J))
+    robust_lag = robust_error = np.nan  # not defined when the lag of the fit adds nothing to X
+    if left > 1e-16 * float((Wy * Wy).sum()):
+        robust_lag = (lag_score - error_score) ** 2 / (J - T_W)
+        robust_error = (error_score - T_W / J * lag_score) ** 2 / (T_W * (1.0 - T_W / J))
     return chi2_table(
         {
             "LM lag": (lm_lag, 1),

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spatial_agglo.diagnostics.table import chi2_table
-from spatial_agglo.errors import OptionError
+from spatial_agglo.errors import IdentificationError, OptionError
 from spatial_agglo.models.results import FitResult
 
 
@@ -53,6 +53,12 @@ def wald_tests(fit: FitResult) -> pd.DataFrame:
     beta = [fit.names.index(name) for name in lagged]
     rho = fit.names.index("rho")
     m = len(lagged)
+    entities = fit.workspace.data.panel.N
+    if fit.spec.cov == "clustered" and entities <= m:
+        raise IdentificationError(
+            f"{m} restrictions cannot be tested jointly with a covariance made of {entities} "
+            "clusters: there must be fewer restrictions than entities. Use another cov."
+        )
     R = np.zeros((m, fit.values.size))
     R[np.arange(m), theta] = 1.0
     rows = {"Wald SDM/SAR": (_wald(fit.values[theta], R, fit.covariance), m)}
@@ -66,6 +72,8 @@ def wald_tests(fit: FitResult) -> pd.DataFrame:
 
 def require_sdm(fit: FitResult) -> None:
     """Raise unless the fit is of a spatial Durbin model with something lagged."""
+    if not isinstance(fit, FitResult):
+        raise OptionError(f"A fitted model is needed, sdm(...); got {type(fit).__name__}.")
     if fit.model != "sdm" or not fit.spec.lagged(fit.workspace.data):
         raise OptionError(
             f"The test starts from a fitted spatial Durbin model, sdm(...); got {fit.model}."
@@ -73,4 +81,5 @@ def require_sdm(fit: FitResult) -> None:
 
 
 def _wald(restriction: NDArray, R: NDArray, covariance: NDArray) -> float:
-    return float(restriction @ np.linalg.solve(R @ covariance @ R.T, restriction))
+    middle = R @ covariance @ R.T
+    return float(restriction @ np.linalg.solve(middle, restriction))

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from spatial_agglo.core.moments import lag
 from spatial_agglo.core.random import generator
-from spatial_agglo.errors import DataError, OptionError, check_option
+from spatial_agglo.errors import DataError, OptionError, WeightsError, check_option
 from spatial_agglo.esda.data import Series, aligned, as_panel, collect
 from spatial_agglo.esda.permutation import p_values, simulate
 from spatial_agglo.esda.statistics import (
@@ -284,7 +284,8 @@ def pooled_moran(
     >>> float(sa.esda.pooled_moran(panel, "logc", W)["I"].iloc[0].round(3))
     0.193
     """
-    _options("randomization", alternative, max(permutations, 1), "none")
+    check_permutations(permutations, 1)
+    check_option("alternative", alternative, ALTERNATIVES)
     panel = as_panel(panel, None)
     weights = aligned(W, panel)
     rows = {}
@@ -321,16 +322,24 @@ def _options(assumption: str, alternative: str, permutations: int, adjust: str) 
     check_option("assumption", assumption, ASSUMPTIONS)
     check_option("alternative", alternative, ALTERNATIVES)
     check_option("adjust", adjust, ADJUSTMENTS)
-    if isinstance(permutations, bool) or not isinstance(permutations, (int, np.integer)):
-        raise OptionError(f"permutations={permutations!r} must be a whole number, such as 999.")
-    if permutations < 0:
-        raise OptionError(f"permutations={permutations!r} must not be negative.")
+    check_permutations(permutations)
     return {
         "assumption": assumption,
         "alternative": alternative,
         "permutations": int(permutations),
         "adjust": adjust,
     }
+
+
+def check_permutations(permutations: object, least: int = 0) -> None:
+    """Raise unless it is a whole number that is large enough."""
+    if isinstance(permutations, bool) or not isinstance(permutations, (int, np.integer)):
+        raise OptionError(f"permutations={permutations!r} must be a whole number, such as 999.")
+    if permutations < least:
+        raise OptionError(
+            f"permutations={permutations!r} must not be "
+            + ("negative." if least == 0 else f"less than {least}.")
+        )
 
 
 def _by_period(
@@ -383,6 +392,11 @@ def _test(
     value = observed(statistic, x, W, s)
     z = statistic.prepare(x)
     moments = statistic.moments(z, s, options["assumption"])
+    if (moments.variance <= 1e-14 * moments.expected**2).any():
+        raise WeightsError(
+            f"{statistic.name} is the same however the values are arranged, because all units have "
+            "the same weight in each other: these weights cannot show spatial autocorrelation."
+        )
     score = (value - moments.expected) / np.sqrt(moments.variance)
     out = {
         statistic.name: value,

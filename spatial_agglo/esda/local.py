@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.special import ndtr
 
 from spatial_agglo.core.random import generator
 from spatial_agglo.errors import DataError, MissingDependencyError, OptionError, check_option
-from spatial_agglo.esda.autocorrelation import adjusted
+from spatial_agglo.esda.autocorrelation import adjusted, check_permutations
 from spatial_agglo.esda.data import aligned, as_panel, collect
 from spatial_agglo.weights.matrix import SpatialWeights
 from spatial_agglo.weights.panel_weights import PanelWeights
@@ -57,7 +58,8 @@ def local_moran(
     correction : {"none", "fdr"}
         "fdr" holds the false discovery rate over the units of a period at alpha.
     missing : {"raise", "nan"}
-        "nan": a period with a missing cell is NaN throughout.
+        "nan": a period with a missing cell is NaN throughout. Units without neighbours are
+        NaN always.
     ids : column label, optional
         Labels of the units in a DataFrame; its index when left out.
 
@@ -159,7 +161,9 @@ def local_geary(
     _needs_permutations(permutations)
 
     def statistic(x: NDArray, w: Any, seed: int) -> dict[str, NDArray]:
-        found = esda.Geary_Local(connectivity=w, permutations=permutations, n_jobs=1).fit(x)
+        found = esda.Geary_Local(
+            connectivity=w, permutations=permutations, n_jobs=1, drop_islands=False
+        ).fit(x)
         z2 = (x - x.mean()) ** 2 / x.var()
         return {
             "C": np.asarray(found.localG),
@@ -310,6 +314,7 @@ def _by_period(
     from tqdm import tqdm
 
     check_option("correction", correction, CORRECTIONS)
+    check_permutations(permutations)
     if not 0.0 < alpha < 1.0:
         raise OptionError(f"alpha={alpha!r} must lie between 0 and 1, for example 0.05.")
     panel = as_panel(data, ids)
@@ -326,14 +331,24 @@ def _by_period(
     for t in tqdm(periods, desc="periods", disable=len(periods) < LONG_RUN, leave=False):
         matrix = _of_period(weights, panel.times[t])
         if id(matrix) not in matrices:
-            matrices[id(matrix)] = matrix.to_libpysal().to_W()
+            with warnings.catch_warnings(), redirect_stdout(StringIO()):
+                warnings.simplefilter("ignore")
+                matrices[id(matrix)] = matrix.to_libpysal().to_W()
         with warnings.catch_warnings(), _numpy_state(number):
             warnings.simplefilter("ignore")
-            values = statistic(series.x[t].copy(), matrices[id(matrix)], number)
-        for name, row in values.items():
+            with redirect_stdout(StringIO()):  # libpysal prints the names of isolates
+                values = statistic(series.x[t].copy(), matrices[id(matrix)], number)
+        if "p_permutation" in values:  # esda counts in single precision
+            count = np.round(values["p_permutation"].astype(float) * (permutations + 1))
+            values["p_permutation"] = count / (permutations + 1)
+        lonely = panel.entities.isin(matrix.isolates)
+        for name, found_row in values.items():
+            row = found_row.astype(object if found_row.dtype == object else float)
+            row[lonely] = np.nan
             full = columns.setdefault(name, np.full(panel.shape, np.nan, dtype=row.dtype))
             full[t] = row
         p = values["p_permutation"] if "p_permutation" in values else values["p_value"]
+        p = np.where(lonely, np.nan, p)
         significant[t] = (adjusted(p, "fdr") if correction == "fdr" else p) <= alpha
     if not columns:
         raise DataError(f"{series.name!r} cannot be used in any period: {series.reasons[0]}.")

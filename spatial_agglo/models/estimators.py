@@ -31,7 +31,8 @@ _PARAMETERS = """
         likelihoods are badly biased.
     cov : {"observed", "expected", "robust", "clustered"}
         Inverse of the observed or expected information; the sandwich, robust to
-        heteroskedasticity (no small-sample factor); the sandwich with scores summed by
+        heteroskedasticity (times T/(T - 1) with entity and N/(N - 1) with time effects, what
+        demeaning takes from the variance of a residual); the sandwich with scores summed by
         entity, robust to serial correlation as well (factor N/(N - 1)).
 """
 

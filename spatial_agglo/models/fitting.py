@@ -12,7 +12,7 @@ from spatial_agglo.core.likelihood import Estimate, Filtered, LogJacobian, maxim
 from spatial_agglo.core.moments import lag
 from spatial_agglo.core.traces import Resolvent, resolvent, solve_panel
 from spatial_agglo.core.within import removes_entity, removes_time
-from spatial_agglo.errors import IdentificationError, WeightsError
+from spatial_agglo.errors import IdentificationError, WeightsError, listing
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import ModelSpec
 from spatial_agglo.models.workspace import Workspace
@@ -200,7 +200,12 @@ class _Engine:
         meat = sandwich.meat(s, clustered=clustered)
         if self.spec.spatial:
             meat[-2, -2] += total / estimate.sigma2**2
-        return sandwich.sandwich(bread, meat, N / (N - 1) if clustered else 1.0)
+        if clustered:
+            return sandwich.sandwich(bread, meat, N / (N - 1))
+        # demeaning leaves (T-1)/T, (N-1)/N or both of the variance of an innovation
+        factor = T / (T - 1) if removes_entity(self.spec.effects) else 1.0
+        factor *= N / (N - 1) if removes_time(self.spec.effects) else 1.0
+        return sandwich.sandwich(bread, meat, factor)
 
     # --- Elhorst's correction -----------------------------------------------------------
 
@@ -260,6 +265,12 @@ class _Engine:
 def _check_periods(spec: ModelSpec, space: Workspace) -> None:
     """Raise where removing period means would change the model of the errors."""
     if spec.has_error and removes_time(spec.effects) and not space.row_standardized:
+        if space.W is not None and space.W.isolates.size:
+            raise WeightsError(
+                f"{spec.model} with effects={spec.effects!r} needs weights whose rows all sum to "
+                f"one; those of units without neighbours do not: {listing(space.W.isolates)}. "
+                "Link them (weights.union_nearest) or leave these units out."
+            )
         raise WeightsError(
             f"{spec.model} with effects={spec.effects!r} needs row-standardised weights: with "
             "other weights the filter I - lambda W turns a period effect into something that "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from spatial_agglo.core.likelihood import Estimate
+from spatial_agglo.errors import OptionError
 from spatial_agglo.formula import INTERCEPT
 from spatial_agglo.models.specification import ModelSpec
 from spatial_agglo.models.workspace import Workspace
@@ -62,15 +63,17 @@ class FitResult:
         """Number of observations, N x T."""
         return self.workspace.data.panel.nobs
 
-    @cached_property
+    @property
     def params(self) -> pd.Series:
         """Estimates: x, W*x, rho, lambda, sigma2."""
-        return pd.Series(self.values, index=list(self.names), name="params")
+        return pd.Series(self.values.copy(), index=list(self.names), name="params")
 
-    @cached_property
+    @property
     def cov(self) -> pd.DataFrame:
         """Covariance matrix of all the estimates, sigma2 included."""
-        return pd.DataFrame(self.covariance, index=list(self.names), columns=list(self.names))
+        return pd.DataFrame(
+            self.covariance.copy(), index=list(self.names), columns=list(self.names)
+        )
 
     @cached_property
     def std_errors(self) -> pd.Series:
@@ -93,6 +96,8 @@ class FitResult:
 
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
         """Return confidence intervals, columns "lower" and "upper"."""
+        if isinstance(level, str) or not 0.0 < level < 1.0:
+            raise OptionError(f"level={level!r} must lie between 0 and 1, for example 0.95.")
         half = ndtri(0.5 + level / 2.0) * self.std_errors
         return pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
 

@@ -5,7 +5,7 @@ The single gate of validation: nobody behind it checks an option again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from spatial_agglo.core.likelihood import Counts, counts
@@ -61,10 +61,12 @@ class ModelSpec:
         check_option("likelihood", likelihood, LIKELIHOODS)
         check_option("cov", cov, COVARIANCES)
         if durbin is not None:
-            if isinstance(durbin, str):
-                raise OptionError(f"durbin must be a list of names; got the string {durbin!r}.")
+            if isinstance(durbin, str) or not isinstance(durbin, Iterable):
+                raise OptionError(f"durbin must be a list of names; got {durbin!r}.")
             if not MODELS[model][1]:
                 raise OptionError(f"durbin=... has no meaning for {model}: it lags no regressor.")
+            if not all(isinstance(name, str) for name in durbin):
+                raise OptionError(f"durbin must be a list of names; got {durbin!r}.")
             durbin = tuple(durbin)
         return cls(model, effects, likelihood, cov, durbin)
 
@@ -99,13 +101,15 @@ class ModelSpec:
             return ()
         if self.durbin is None:
             return data.regressors
-        unknown = [name for name in self.durbin if name not in data.regressors]
+        known = {name.replace(" ", ""): name for name in data.regressors}
+        wanted = [known.get(name.replace(" ", ""), name) for name in self.durbin]
+        unknown = [name for name in wanted if name not in data.regressors]
         if unknown:
             raise OptionError(
                 f"durbin names {listing(unknown)}, not among the regressors "
                 f"{listing(data.regressors, 20)}."
             )
-        return tuple(name for name in data.regressors if name in self.durbin)
+        return tuple(name for name in data.regressors if name in wanted)
 
     def counts(self, N: int, T: int, row_standardized: bool) -> Counts:
         """Return what effects and likelihood change in the likelihood."""

@@ -166,12 +166,14 @@ class Workspace:
         first = 2 if self.has_intercept(spec.effects) else 1
         sizes = [np.abs(self.data.X[:, :, j]).max() for j in range(len(self.data.regressors))]
         sizes = [np.abs(self.data.y).max(), *([1.0] if first == 2 else []), *sizes, *sizes]
+        reach = 1.0 if self.W is None else float(self.W.matrix.sum(axis=1).max())
         labels = {(0, 0): self.data.outcome} | dict(zip(columns, names, strict=True))
         for (order, column), label in labels.items():
             i = moments.index(order, column)
             if label == INTERCEPT:
                 continue
-            if np.sqrt(moments.G[i, i] / (N * T)) <= ABSORBED * sizes[column]:
+            size = sizes[column] * (reach if label.startswith("W*") else 1.0)
+            if np.sqrt(moments.G[i, i] / (N * T)) <= ABSORBED * size:
                 raise IdentificationError(_absorbed(label, spec.effects, (order, column) == (0, 0)))
         where = [moments.index(order, column) for order, column in columns]
         if where:

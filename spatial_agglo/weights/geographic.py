@@ -402,7 +402,7 @@ def kernel(
     """
     check_option("function", function, KERNELS)
     if (bandwidth is None) == (k is None):
-        raise OptionError("Give either bandwidth=... (fixed) or k=... (adaptive), not both.")
+        raise OptionError("Give either bandwidth=... (fixed) or k=... (adaptive): one of the two.")
     d = distances(data, ids=ids, longitude=longitude, latitude=latitude, x=x, y=y, metric=metric)
     reach = _REACH.get(function, 1.0)
     if k is not None:

@@ -12,6 +12,11 @@ from spatial_agglo.errors import WeightsError, listing
 
 def as_labels(ids: Sequence[Hashable] | pd.Index) -> pd.Index:
     """Return the labels as an Index without duplicates or gaps."""
+    if ids is None or isinstance(ids, (str, set, frozenset, dict, pd.DataFrame)):
+        raise WeightsError(
+            "Labels must come in a stated order, one per row: a list, Index or Series; got "
+            f"{type(ids).__name__}."
+        )
     labels = ids if isinstance(ids, pd.Index) else pd.Index(list(ids))
     if labels.nlevels > 1:
         raise WeightsError("Unit labels must be single values; got a MultiIndex.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -176,12 +176,23 @@ class SpatialWeights:
         description: str = "user-supplied neighbours",
         isolates: str = "error",
     ) -> SpatialWeights:
-        """Make weights from ``{unit: [neighbours]}``, binary unless weights are given."""
+        """Make weights from ``{unit: [neighbours]}``, or ``{unit: {neighbour: weight}}``."""
         ids = as_labels(list(neighbors))
         place = {label: position for position, label in enumerate(ids)}
         rows, columns, values = [], [], []
         for unit, others in neighbors.items():
-            given = [1.0] * len(others) if weights is None else weights[unit]
+            if isinstance(others, str) or not isinstance(others, Iterable):
+                raise WeightsError(
+                    f"The neighbours of {unit!r} must be a list of units, or a mapping of unit to "
+                    f"weight; got {others!r}."
+                )
+            if weights is not None:
+                given = list(weights[unit])
+            elif isinstance(others, Mapping):
+                given = list(others.values())
+            else:
+                given = [1.0] * len(list(others))
+            others = list(others)
             if len(given) != len(others):
                 raise WeightsError(
                     f"Unit {unit!r} has {len(others)} neighbours and {len(given)} weights."
@@ -450,7 +461,7 @@ def _validated(matrix: sparse.csr_array, ids: pd.Index) -> sparse.csr_array:
         )
     if N < 2:
         raise WeightsError(f"Spatial weights need at least two units; got {N}.")
-    matrix = sparse.csr_array(matrix, dtype=float)
+    matrix = sparse.csr_array(matrix, dtype=float, copy=True)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     matrix.sort_indices()

@@ -34,7 +34,7 @@ def panel_of(frame):
         ({"effects": None}, "effects=None"),
         ({"likelihood": "lee-yu"}, "likelihood='lee-yu'.*'transformed', 'direct'"),
         ({"cov": "hc1"}, "cov='hc1'.*'observed', 'expected', 'robust', 'clustered'"),
-        ({"durbin": "logp"}, "must be a list of names; got the string 'logp'"),
+        ({"durbin": "logp"}, "must be a list of names; got 'logp'"),
         ({"durbin": ["price"]}, "names 'price', not among the regressors 'logp', 'logy'"),
     ],
 )
@@ -221,3 +221,84 @@ def test_moran_input(frame, queen):
         sa.esda.moran(panel, [], queen)
     with pytest.raises(OptionError, match="assumption"):
         sa.esda.moran(panel, "logc", queen, assumption="permutation")
+
+
+def test_small_and_large_weights_give_the_same_model(cigarettes):
+    """The scale of W only scales rho: no error, no loss of digits."""
+    raw = sa.datasets.weights("cigarettes_queen")
+    base = sa.sdm(FORMULA, cigarettes, raw, effects="entity")
+    for scale in (1e-14, 1e9, 1e22):
+        W = sa.SpatialWeights.from_sparse(raw.matrix * scale, raw.ids)
+        fit = sa.sdm(FORMULA, cigarettes, W, effects="entity")
+        assert fit.rho * scale == pytest.approx(base.rho, rel=1e-9)
+        assert fit.loglik == pytest.approx(base.loglik, rel=1e-12)
+        np.testing.assert_allclose(fit.impacts().estimate, base.impacts().estimate, rtol=1e-7)
+
+
+def test_weights_in_which_all_are_equal(cigarettes):
+    N = cigarettes.N
+    W = sa.SpatialWeights.from_dense(np.ones((N, N)) - np.eye(N), cigarettes.entities)
+    W = W.standardize("row")
+    with pytest.raises(WeightsError, match="same weight in each other"):
+        sa.esda.moran(cigarettes, "logc", W)
+    with pytest.raises(IdentificationError, match="Wy is a multiple of y"):
+        sa.sar(FORMULA, cigarettes, W)
+
+
+def test_lm_without_regressors(cigarettes, queen):
+    table = sa.lm_tests("logc ~ 1", cigarettes, queen)
+    assert table.loc[["robust LM lag", "robust LM error", "SARMA"], "statistic"].isna().all()
+    assert table.loc["LM lag", "statistic"] == pytest.approx(table.loc["LM error", "statistic"])
+
+
+def test_a_fit_brings_its_own_panel(cigarettes, queen):
+    fit = sa.ols(FORMULA, cigarettes, queen)
+    with pytest.raises(OptionError, match="brings its own panel"):
+        sa.residual_moran(fit, cigarettes, queen)
+
+
+@pytest.mark.parametrize("level", [95, -1, 0, "a"])
+def test_levels_are_shares(cigarettes, queen, level):
+    with pytest.raises(OptionError, match="between 0 and 1"):
+        sa.sdm(FORMULA, cigarettes, queen).conf_int(level)
+
+
+@pytest.mark.parametrize("seed", [-1, "a", 1.5])
+def test_seeds(cigarettes, queen, seed):
+    with pytest.raises(OptionError, match="seed="):
+        sa.sdm(FORMULA, cigarettes, queen).impacts(method="simulation", seed=seed)
+    with pytest.raises(OptionError, match="seed="):
+        sa.esda.pooled_moran(cigarettes, "logc", queen, seed=seed)
+
+
+def test_results_cannot_be_changed(cigarettes, queen):
+    fit = sa.sdm(FORMULA, cigarettes, queen)
+    before = fit.impacts().estimate.copy()
+    params = fit.params
+    params["rho"] = 0.99
+    np.testing.assert_array_equal(fit.impacts().estimate, before)
+    assert fit.params["rho"] == fit.rho
+
+
+def test_too_few_clusters_for_a_joint_test():
+    rng = np.random.default_rng(0)
+    W = sa.SpatialWeights.from_dense(np.ones((3, 3)) - np.eye(3), list("abc")).standardize("row")
+    frame = pd.DataFrame(rng.normal(size=(60, 4)), columns=["y", "x0", "x1", "x2"])
+    frame["i"], frame["t"] = list("abc") * 20, np.repeat(range(20), 3)
+    panel = sa.Panel(frame, entity="i", time="t")
+    W = sa.SpatialWeights.from_dense([[0, 1, 0], [1, 0, 2], [0, 1, 0]], list("abc")).standardize()
+    fit = sa.sdm("y ~ x0 + x1 + x2", panel, W, effects="entity", cov="clustered")
+    with pytest.raises(IdentificationError, match="fewer restrictions than entities"):
+        sa.wald_tests(fit)
+
+
+def test_isolates_are_named_where_rows_must_sum_to_one(cigarettes, queen):
+    dense = queen.matrix.toarray()
+    alone = queen.ids.get_loc("Ohio")
+    dense[alone] = dense[:, alone] = 0.0
+    W = sa.SpatialWeights.from_dense(dense, queen.ids, isolates="allow").standardize("row")
+    with pytest.raises(WeightsError, match="without neighbours do not: 'Ohio'"):
+        sa.sem(FORMULA, cigarettes, W)
+    local = sa.esda.local_moran(cigarettes, "logc", W, permutations=99).loc["Ohio"]
+    assert local["I"].isna().all()
+    assert sa.esda.local_geary(cigarettes, "logc", W, permutations=19).loc["Ohio", "C"].isna().all()

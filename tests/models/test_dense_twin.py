@@ -201,6 +201,7 @@ def test_sandwich_against_loops(matrices, small, case, cov):
     bread = dense.observed_cov(fit.values, y, X, W, "sdm", "two-way", "transformed")
     N = W.shape[0]
     meat = sandwich_by_loops(fit, W, cov == "clustered")
-    twin = bread @ meat @ bread * (N / (N - 1) if cov == "clustered" else 1.0)
+    factor = N / (N - 1) if cov == "clustered" else 5 / 4 * N / (N - 1)  # T = 5
+    twin = bread @ meat @ bread * factor
     scale = np.sqrt(np.outer(np.diag(twin), np.diag(twin)))
     np.testing.assert_allclose(fit.covariance / scale, twin / scale, atol=2e-5)

@@ -139,3 +139,20 @@ def test_robust_standard_errors(monkeypatch, kind, strength):
     assert ((coverage[cov] > 0.92) & (coverage[cov] < 0.98)).all()
     if strength < 1:
         assert coverage["unit by unit"][4] < 0.92
+
+
+@pytest.mark.parametrize("periods", [2, 5])
+def test_robust_standard_errors_in_short_panels(monkeypatch, periods):
+    """Demeaning takes a part of the residuals' variance; the factor gives it back."""
+    import sys
+
+    monkeypatch.setattr(sys.modules[__name__], "T", periods)
+    rng = np.random.default_rng(3)
+    W, hits = lattice(7), []
+    truth = np.concatenate([BETA, THETA, [RHO]])
+    for _ in range(1000):
+        panel = draw(W, rng, rng.normal(size=(periods, 49)))
+        fit = sa.sdm("y ~ x1 + x2", panel, W, cov="robust")
+        hits.append(covers(fit.values[:5], np.sqrt(np.diag(fit.covariance))[:5], truth))
+    print(f"\nT = {periods}, robust: coverage of x1 x2 W*x1 W*x2 rho", np.mean(hits, axis=0))
+    assert (np.mean(hits, axis=0) > 0.91).all()

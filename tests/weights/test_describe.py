@@ -203,7 +203,7 @@ def test_repr_and_frame_tell_the_same():
     assert frame.columns.tolist() == ["value"]
     assert frame.index.tolist() == [field.name for field in dataclasses.fields(WeightsSummary)]
     assert frame.loc["isolates", "value"] == "'g'"
-    ring = summary(SpatialWeights.from_dense(np.ones((3, 3)) - np.eye(3), "abc"))
+    ring = summary(SpatialWeights.from_dense(np.ones((3, 3)) - np.eye(3), list("abc")))
     assert "2 each" in repr(ring)
     assert "fewest" not in repr(ring)
     assert "isolates         none" in repr(ring)
@@ -304,7 +304,7 @@ def test_the_correlation_of_lags_is_averaged_over_periods(three):
 
 
 def test_undefined_correlations_are_nan_and_said():
-    W = SpatialWeights.from_dense(np.ones((4, 4)) - np.eye(4), "abcd")
+    W = SpatialWeights.from_dense(np.ones((4, 4)) - np.eye(4), list("abcd"))
     frame = compare({"one": W, "same": W.standardize("row")}, pd.Series(range(4), index=[*"abcd"]))
     assert frame["jaccard"].tolist() == [1.0]
     assert np.isnan(frame["corr_weights"]).all()
@@ -313,7 +313,7 @@ def test_undefined_correlations_are_nan_and_said():
 
 
 def test_disjoint_links():
-    upper = SpatialWeights.from_dense(np.triu(np.ones((4, 4)), 1), "abcd", isolates="allow")
+    upper = SpatialWeights.from_dense(np.triu(np.ones((4, 4)), 1), list("abcd"), isolates="allow")
     found = compare({"up": upper, "down": upper.T}).loc[("up", "down")]
     assert (found["links_common"], found["jaccard"]) == (0, 0)
     assert found["corr_weights"] < 0

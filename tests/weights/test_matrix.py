@@ -180,3 +180,27 @@ def test_gal_round_trip_and_bad_files(tmp_path):
         W.write(tmp_path / "w.txt")
     with pytest.raises(WeightsError, match="blanks: 'New York'"):
         SpatialWeights.from_dense(DENSE, ["New York", "b", "c"]).write(tmp_path / "y.gal")
+
+
+def test_neighbours_with_their_weights():
+    nested = {"a": {"b": 0.7, "c": 0.3}, "b": {"a": 1.0}, "c": {"a": 2.0}}
+    table = SpatialWeights.from_dict(nested).to_frame()
+    assert table.loc["a"].tolist() == [0.0, 0.7, 0.3]
+    assert table.loc["c", "a"] == 2.0
+    with pytest.raises(WeightsError, match="list of units, or a mapping"):
+        SpatialWeights.from_dict({"a": "b", "b": "a"})
+
+
+@pytest.mark.parametrize("ids", [{"a", "b", "c"}, "abc", None, pd.DataFrame({"a": [1]})])
+def test_labels_need_a_stated_order(ids):
+    with pytest.raises(WeightsError, match="stated order"):
+        SpatialWeights.from_dense(DENSE, ids)
+
+
+def test_the_constructor_copies():
+    raw = sparse.csr_array(DENSE)
+    raw.data[0] = 0.0
+    W = SpatialWeights(raw, IDS)
+    assert raw.nnz == 4
+    raw.data[:] = 9.0
+    assert W.matrix.max() == 3.0
