@@ -450,10 +450,17 @@ def lm_tests(y, X, W, effects, likelihood):
     e = s.y - mean
     sigma2 = e @ e / s.n
     traces = np.trace(s.Wbig @ s.Wbig) + np.trace(s.Wbig.T @ s.Wbig)
+    centre = 0.0
+    if likelihood == "transformed":
+        # W* has a trace: the score is centred, and sigma2 takes its share of the information
+        Q = np.eye(s.n) - s.D @ np.linalg.pinv(s.D)
+        QW = Q @ s.Wbig @ Q
+        centre, rank = np.trace(QW), np.trace(Q)
+        traces = np.trace(QW @ QW) + np.trace(QW.T @ QW) - 2 * centre**2 / rank
     lagged = s.Wbig @ mean
     J = lagged @ M @ lagged / sigma2 + traces
-    lag = e @ s.Wbig @ s.y / sigma2
-    error = e @ s.Wbig @ e / sigma2
+    lag = e @ s.Wbig @ s.y / sigma2 - centre
+    error = e @ s.Wbig @ e / sigma2 - centre
     robust_lag = (lag - error) ** 2 / (J - traces)
     return {
         "LM lag": lag**2 / J,

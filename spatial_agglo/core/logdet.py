@@ -68,14 +68,14 @@ def log_determinant(W: sparse.csr_array) -> LogDet:
 
     Raises
     ------
-    MemoryError
+    WeightsError
         A full matrix of more than ``SPECTRUM_LIMIT`` units.
     """
     N = W.shape[0]
     symmetric = symmetrize(W)
     full = W.nnz > DENSE_SHARE * N * N
     if full and N > SPECTRUM_LIMIT:
-        raise MemoryError(
+        raise WeightsError(
             f"The spectrum of a full {N} x {N} matrix needs {8 * N * N / 2**30:.0f} GiB and "
             f"hours; at most {SPECTRUM_LIMIT} units are supported. Use a sparse W: "
             "a distance cut-off or the nearest neighbours."
@@ -255,10 +255,22 @@ class Interpolant:
 
 
 def _edges(interval: tuple[float, float], refine: int = 1) -> NDArray:
-    """Points graded towards both ends: ``end * (1 - 2**-j)`` for j = 0, 1, ..."""
-    steps = 1.0 - 2.0 ** -(np.arange(refine * PANELS + 1) / refine)
+    """Edges of panels around zero, graded towards both ends.
+
+    From the centre of every panel the nearer end lies three half-widths away: going out on a
+    side of length L, with the other end S behind zero, a panel at p is as wide as the smaller
+    of ``p + S`` and ``(L - p) / 2``.
+    """
+
+    def side(length: float, behind: float) -> list[float]:
+        edges = [0.0]
+        while length - edges[-1] > length * 2.0**-PANELS:
+            width = min(edges[-1] + behind, 0.5 * (length - edges[-1]))
+            edges += [edges[-1] + width * step / refine for step in range(1, refine + 1)]
+        return edges
+
     low, high = interval
-    return np.concatenate([low * steps[:0:-1], high * steps])
+    return np.array([-x for x in side(-low, high)[:0:-1]] + side(high, -low))
 
 
 def _radius(W: sparse.csr_array) -> float:
@@ -308,10 +320,20 @@ def _lu(W: sparse.csr_array) -> Callable[[float], float]:
     W = sparse.csc_array(W)
 
     def evaluate(rho: float) -> float:
-        factor = sparse_linalg.splu(identity - rho * W, permc_spec="MMD_AT_PLUS_A")
+        factor = factorize(sparse.csc_array(identity - rho * W))
         return float(np.log(np.abs(factor.U.diagonal())).sum())
 
     return evaluate
+
+
+def factorize(S: sparse.csc_array) -> sparse_linalg.SuperLU:
+    """Factorise ``I - rho W`` without pivoting, which would undo the ordering.
+
+    Inside the spectral radius it is an H-matrix (W is not negative), and those need no pivots.
+    """
+    return sparse_linalg.splu(
+        S, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+    )
 
 
 def _certified_interval(symmetric: sparse.csr_array, radius: float) -> tuple[float, float]:

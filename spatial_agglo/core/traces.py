@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
-from scipy.sparse import linalg as sparse_linalg
+
+from spatial_agglo.core.logdet import factorize
 
 #: Up to this many units H is formed as one dense matrix; above, in blocks of columns.
 DENSE_UNITS = 1_500
@@ -95,11 +96,11 @@ def resolvent_blocks(W: sparse.csr_array, rho: float) -> Iterator[tuple[slice, N
 def solver(W: sparse.csr_array, rho: float) -> Callable[[NDArray], NDArray]:
     """Return ``b -> (I - rho W)^-1 b`` for b of shape (N,) or (N, m)."""
     N = W.shape[0]
-    if N <= DENSE_UNITS:
+    if N <= DENSE_UNITS or W.nnz > 0.1 * N * N:
         factor = linalg.lu_factor(np.eye(N) - rho * W.toarray(), check_finite=False)
         return lambda b: linalg.lu_solve(factor, b, check_finite=False)
     S = sparse.csc_array(sparse.eye_array(N) - rho * W)
-    return sparse_linalg.splu(S, permc_spec="MMD_AT_PLUS_A").solve
+    return factorize(S).solve
 
 
 def solve_panel(W: sparse.csr_array, rho: float, Z: NDArray) -> NDArray:

@@ -9,10 +9,9 @@ import pandas as pd
 from scipy.special import ndtr
 
 from spatial_agglo.core.moments import lag
-from spatial_agglo.core.traces import resolvent
-from spatial_agglo.core.within import removes_time
+from spatial_agglo.diagnostics.projection import projected_traces
 from spatial_agglo.errors import OptionError, WeightsError
-from spatial_agglo.esda import pooled_moran
+from spatial_agglo.esda.autocorrelation import pooled_test
 from spatial_agglo.models.fitting import fit
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import ModelSpec
@@ -104,9 +103,8 @@ def _by_permutation(
     permutations: int,
     seed: int | np.random.Generator | None,
 ) -> pd.Series:
-    data = found.workspace.data.panel
-    table = pooled_moran(data, {"residuals": found.resids}, W, permutations=permutations, seed=seed)
-    return table.iloc[0].rename(None)
+    value, expected, p = pooled_test(found.resid, W, permutations, seed)
+    return pd.Series({"I": value, "expected": expected, "p_permutation": p})
 
 
 def moran_of(base: FitResult) -> pd.Series:
@@ -127,7 +125,7 @@ def moran_of(base: FitResult) -> pd.Series:
     X = X.reshape(N * T, k)
     inverse = np.linalg.inv(X.T @ X)
     A = inverse @ (X.T @ ahead)
-    trace, squared, frobenius, rank = _projected_traces(space, spec)
+    trace, squared, frobenius, rank = projected_traces(space, spec)
     r = rank - k
     first = trace - float(np.trace(A))
     second = squared - 2.0 * float(np.trace(inverse @ (back.T @ ahead))) + float(np.trace(A @ A))
@@ -147,24 +145,3 @@ def moran_of(base: FitResult) -> pd.Series:
             "p_value": float(2.0 * ndtr(-abs(z))),
         }
     )
-
-
-def _projected_traces(space: Workspace, spec: ModelSpec) -> tuple[float, float, float, int]:
-    """Return tr(QW), tr(QWQW), tr(QWQW') and the rank of Q."""
-    assert space.W is not None
-    W = space.W.matrix
-    T, N = space.data.panel.shape
-    found = resolvent(space.W.matrix, 0.0)
-    if spec.lags_last:
-        return 0.0, T * found.squared, T * found.frobenius, N * T
-    periods = T - 1 if spec.effects in ("entity", "two-way") else T
-    trace, squared, frobenius = 0.0, found.squared, found.frobenius
-    rank = N * periods
-    if removes_time(spec.effects):
-        rows, columns = np.asarray(W.sum(axis=1)).ravel(), np.asarray(W.sum(axis=0)).ravel()
-        mean = float(rows.sum()) / N
-        trace = -mean
-        squared += mean**2 - 2.0 * float(columns @ rows) / N
-        frobenius += mean**2 - float(rows @ rows + columns @ columns) / N
-        rank = (N - 1) * periods
-    return periods * trace, periods * squared, periods * frobenius, rank

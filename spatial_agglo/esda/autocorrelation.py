@@ -291,14 +291,29 @@ def pooled_moran(
     rows = {}
     for series in collect(panel, variables, "raise"):
         z = Moran.prepare(series.x)
-        total = float((z**2).sum())
-        value, simulated = _pooled(z, weights, permutations, generator(seed))
-        expected = np.array([-1.0 / (panel.N - 1)])
-        p = p_values(np.array([value / total]), simulated[None, :] / total, expected, alternative)
-        rows[series.name] = {"I": value / total, "expected": expected[0], "p_permutation": p[0]}
+        value, expected, p = pooled_test(z, weights, permutations, seed, alternative)
+        rows[series.name] = {"I": value, "expected": expected, "p_permutation": p}
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index.name = "variable"
     return frame
+
+
+def pooled_test(
+    z: NDArray,
+    W: SpatialWeights | PanelWeights,
+    permutations: int,
+    seed: int | np.random.Generator | None,
+    alternative: str = "two-sided",
+) -> tuple[float, float, float]:
+    """Return the pooled I of values that are centred already, its expectation and p value."""
+    check_permutations(permutations, 1)
+    total = float((z**2).sum())
+    value, simulated = _pooled(z, W, permutations, generator(seed))
+    expected = -1.0 / (z.shape[1] - 1)
+    p = p_values(
+        np.array([value / total]), simulated[None, :] / total, np.array([expected]), alternative
+    )
+    return value / total, expected, float(p[0])
 
 
 def _pooled(

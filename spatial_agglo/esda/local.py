@@ -141,7 +141,7 @@ def local_geary(
     Parameters
     ----------
     data, variable, W, permutations, seed, alpha, correction, missing, ids
-        As for :func:`local_moran`; ``esda.Geary_Local`` is used.
+        As for :func:`local_moran`; ``esda.Geary_Local`` is used, with rows standardised.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def local_geary(
         z2 = (x - x.mean()) ** 2 / x.var()
         return {
             "C": np.asarray(found.localG),
-            "expected": (x.size + (x.size - 0.0) * z2) / (x.size - 1.0),
+            "expected": x.size * (1.0 + z2) / (x.size - 1.0),
             "p_permutation": np.asarray(found.p_sim),
         }
 

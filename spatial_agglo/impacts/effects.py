@@ -246,7 +246,8 @@ def _draw(fit: FitResult, draws: int, rng: np.random.Generator) -> tuple[NDArray
     low, high = -np.inf, np.inf
     rho = fit.position("rho")
     if rho is not None and fit.workspace.W is not None:
-        low, high = fit.workspace.W.logdet.interval
+        grid = fit.workspace.W.logdet.grid  # its ends lie just inside the parameter space
+        low, high = float(grid[0]), float(grid[-1])
     kept, rejected = np.zeros((0, p)), 0
     while len(kept) < draws:
         eta = fit.values + (rng.standard_normal((draws, p)) @ root.T) * safe

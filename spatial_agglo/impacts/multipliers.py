@@ -1,4 +1,4 @@
-"""The three functions of rho that turn coefficients into average effects, and their slopes."""
+"""The four functions of rho that turn coefficients into average effects, and their slopes."""
 
 from __future__ import annotations
 
@@ -54,9 +54,15 @@ def _sums(W: SpatialWeights, rho: NDArray) -> tuple[NDArray, NDArray, NDArray, N
         return c, d, c1, d1
     low, high = float(rho.min()), float(rho.max())
     nodes = np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
-    exact = np.array([_sums_at(W, 0.5 * (low + high + (high - low) * x)) for x in nodes])
+    at = 0.5 * (low + high + (high - low) * nodes)
+    # the poles at the upper end of the parameter space are divided out, so that what is
+    # interpolated is smooth there as well
+    end = W.logdet.interval[1]
+    poles = np.array([1, 1, 2, 2])
+    exact = np.array([_sums_at(W, x) for x in at]) * (1.0 - at / end)[:, None] ** poles
     weights = np.linalg.solve(chebyshev.chebvander(nodes, NODES - 1), exact)
-    c, d, c1, d1 = chebyshev.chebval((2.0 * rho - low - high) / (high - low), weights)
+    found = chebyshev.chebval((2.0 * rho - low - high) / (high - low), weights)
+    c, d, c1, d1 = (value / (1.0 - rho / end) ** p for value, p in zip(found, poles, strict=True))
     return c, d, c1, d1
 
 

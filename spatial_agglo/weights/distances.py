@@ -134,7 +134,14 @@ class Distances:
         if self.matrix is not None:
             d = self.matrix + np.where(np.eye(self.n, dtype=bool), np.inf, 0.0)
             order = np.lexsort((np.broadcast_to(self.rank, d.shape), d), axis=1)[:, :k]
-            return np.take_along_axis(d, order, axis=1), order
+            near = np.take_along_axis(d, order, axis=1)
+            far = np.isinf(near[:, -1])
+            if far.any():
+                raise WeightsError(
+                    f"Fewer than {k} units can be reached from {listing(self.ids[far])}: use a "
+                    "smaller k, or complete the distances."
+                )
+            return near, order
         return self._nearest_points(k)
 
     def _nearest_points(self, k: int) -> tuple[NDArray, NDArray]:

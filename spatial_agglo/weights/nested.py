@@ -17,7 +17,7 @@ from spatial_agglo.errors import (
     check_option,
     listing,
 )
-from spatial_agglo.weights.algebra import convex, hadamard
+from spatial_agglo.weights.algebra import convex
 from spatial_agglo.weights.distances import Distances
 from spatial_agglo.weights.economic import economic_distance, single_level
 from spatial_agglo.weights.geographic import inverse_distance, positive
@@ -125,25 +125,24 @@ def nested(
     level = single_level(income)
     window = level.attrs.get("window", "as given")
     formula, meaning = FORMS[form]
-    if form in ("product", "contiguity", "convex"):
-        E = _static(economic_distance(level, ties=ties))
-        if form == "convex":
-            assert share is not None
-            mixed = convex(G, E, share=share)
-            formula = formula.replace("(1 - phi)", f"{1 - share:g}").replace("phi", f"{share:g}")
-        else:
-            mixed = hadamard(G, E)
+    if form == "convex":
+        assert share is not None
+        mixed = convex(G, _static(economic_distance(level, ties=ties)), share=share)
+        formula = formula.replace("(1 - phi)", f"{1 - share:g}").replace("phi", f"{share:g}")
         matrix, ids = mixed.matrix, mixed.ids
     else:
         ids = G.ids
         y = _aligned(level, ids)
         rows = np.repeat(np.arange(G.n), np.diff(G.matrix.indptr))
         own, other = y[rows], y[G.matrix.indices]
-        factor = {
-            "scaled": other / y.mean(),
-            "gravity": own * other,
-            "asymmetric": other / (own + other),
-        }[form]
+        if form in ("product", "contiguity"):
+            factor = _inverse_gaps(own, other, ties, ids[rows], ids[G.matrix.indices])
+        else:
+            factor = {
+                "scaled": other / y.mean(),
+                "gravity": own * other,
+                "asymmetric": other / (own + other),
+            }[form]
         data = G.matrix.data * factor
         matrix = sparse.csr_array((data, G.matrix.indices, G.matrix.indptr), shape=G.matrix.shape)
     geography = G.formula.removeprefix("w_ij = ") or G.description
@@ -187,6 +186,29 @@ def _aligned(level: pd.Series, ids: pd.Index) -> NDArray:
             f"Geography and income must hold the same units; only one of them has {listing(probe)}."
         )
     return level.loc[ids].to_numpy(dtype=float)
+
+
+def _inverse_gaps(
+    own: NDArray, other: NDArray, ties: str | float, rows: pd.Index, columns: pd.Index
+) -> NDArray:
+    """Return ``1 / |Y_i - Y_j|`` on the links of the geography, with the rule for ties there."""
+    gaps = np.abs(own - other)
+    if not isinstance(ties, str):
+        return np.asarray(1.0 / (gaps + positive("ties", ties)))
+    check_option("ties", ties, ("error", "cap"))
+    tied = gaps <= 1e-12 * max(1e-300, float(gaps.max(initial=0.0)))
+    if not tied.any():
+        return np.asarray(1.0 / gaps)
+    if ties == "error":
+        pairs = [(a, b) for a, b in zip(rows[tied], columns[tied], strict=True) if str(a) <= str(b)]
+        raise WeightsError(
+            f"{len(pairs)} pair(s) of linked units have the same level: {listing(pairs)}. Their "
+            "weight would be infinite. State a rule: ties='cap' (the largest factor of the other "
+            "links) or a number that is added to every distance."
+        )
+    if tied.all():
+        raise WeightsError("All linked units have the same level: there is no economic distance.")
+    return np.where(tied, 1.0 / gaps[~tied].min(), 1.0 / np.where(tied, 1.0, gaps))
 
 
 def _static(W: SpatialWeights | PanelWeights) -> SpatialWeights:

@@ -126,10 +126,15 @@ def flows(
     if any(given) and not all(given):
         raise WeightsError("An edge list needs source=, target= and value= together.")
     if all(given):
-        table = data[data[source] != data[target]] if {source, target} <= set(data) else data
+        table, units = data, None
+        if {source, target} <= set(data):
+            units = pd.Index(data[source]).union(pd.Index(data[target])).dropna().unique()
+            table = data[data[source] != data[target]]
         assert source is not None
         assert target is not None
-        sent = from_edges(table, source=source, target=target, weight=value, isolates="allow")
+        sent = from_edges(
+            table, source=source, target=target, weight=value, ids=units, isolates="allow"
+        )
     else:
         square = data.astype(float).copy()
         if square.shape[0] == square.shape[1] and set(square.index) == set(square.columns):

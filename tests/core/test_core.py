@@ -121,7 +121,7 @@ def test_asymmetric_weights_have_no_symmetric_twin():
 
 def test_too_large_a_full_matrix_is_refused(monkeypatch):
     monkeypatch.setattr(logdets, "SPECTRUM_LIMIT", 10)
-    with pytest.raises(MemoryError, match="cut-off"):
+    with pytest.raises(WeightsError, match="cut-off"):
         log_determinant(sparse.csr_array(np.ones((11, 11)) - np.eye(11)))
 
 
@@ -214,3 +214,22 @@ def test_defective_zero_eigenvalues_do_not_move_the_ends():
     dense[0, 1] = dense[1, 0] = 1.0
     low, high = log_determinant(sparse.csr_array(dense)).interval
     assert (low, high) == pytest.approx((-1.0, 1.0))
+
+
+def test_interval_that_is_lopsided():
+    """Groups of 40: eigenvalues 1 and -1/39, so the interval is (-39, 1)."""
+    block = (np.ones((40, 40)) - np.eye(40)) / 39
+    W = sparse.csr_array(sparse.block_diag([block] * 15))
+    W.eliminate_zeros()
+    back_end = log_determinant(W)
+    assert isinstance(back_end, Interpolant)
+    assert back_end.interval[0] < -35
+    omega = np.tile(np.append(np.full(39, -1 / 39), 1.0), 15)
+    rho = np.array([-30.0, -5.0, -0.5, -0.1, -0.02, 0.3, 0.9])
+    d1, d2 = back_end.derivatives(rho)
+    ratio = omega / (1 - rho[:, None] * omega)
+    np.testing.assert_allclose(d1, -ratio.sum(axis=1), rtol=1e-8)
+    np.testing.assert_allclose(d2, -(ratio**2).sum(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(
+        back_end.value(rho), np.log(np.abs(1 - rho[:, None] * omega)).sum(axis=1), rtol=1e-9
+    )

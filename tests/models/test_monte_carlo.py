@@ -156,3 +156,24 @@ def test_robust_standard_errors_in_short_panels(monkeypatch, periods):
         hits.append(covers(fit.values[:5], np.sqrt(np.diag(fit.covariance))[:5], truth))
     print(f"\nT = {periods}, robust: coverage of x1 x2 W*x1 W*x2 rho", np.mean(hits, axis=0))
     assert (np.mean(hits, axis=0) > 0.91).all()
+
+
+def test_size_of_the_lm_tests(inverse_distance):
+    """Under the null, two-way effects and a dense W: 5% is 5%, thanks to the centring."""
+    rng = np.random.default_rng(5)
+    W, rejected = inverse_distance, {"transformed": [], "direct": []}
+    X = rng.normal(size=(T, N, 2))
+    for _ in range(2000):
+        y = X @ BETA + rng.normal(size=N) + rng.normal(size=(T, 1)) + rng.normal(size=(T, N))
+        frame = pd.DataFrame({"id": np.tile(W.ids, T), "t": np.repeat(range(T), N)})
+        frame["y"], frame["x1"], frame["x2"] = y.ravel(), X[:, :, 0].ravel(), X[:, :, 1].ravel()
+        panel = sa.Panel(frame, entity="id", time="t")
+        for likelihood, found in rejected.items():
+            p = sa.lm_tests("y ~ x1 + x2", panel, W, likelihood=likelihood)["p_value"]
+            found.append(p < 0.05)
+    size = {name: np.mean(found, axis=0) for name, found in rejected.items()}
+    print("\nsize of LM lag, robust LM lag, LM error, robust LM error, SARMA")
+    for name, values in size.items():
+        print(f"  {name:12s}", np.round(values, 3))
+    assert ((size["transformed"] > 0.03) & (size["transformed"] < 0.075)).all()
+    assert size["direct"][2] > 0.2

@@ -321,3 +321,36 @@ def test_spectral_standardisation_of_a_larger_matrix():
     radius = np.abs(np.linalg.eigvals(scaled.matrix.toarray())).max()
     assert radius == pytest.approx(1.0, abs=1e-9)
     assert scaled.standardize("row").row_standardized
+
+
+def test_ties_matter_only_between_linked_units():
+    path = SpatialWeights.from_dense([[0, 1, 0], [1, 0, 1], [0, 1, 0]], list("abc"))
+    level = pd.Series([1.0, 2.0, 1.0], index=list("abc"), name="gdp")
+    W = nested(path, level, form="contiguity")
+    assert W.to_frame().loc["b"].tolist() == [1.0, 0.0, 1.0]
+    tied = pd.Series([1.0, 1.0, 3.0], index=list("abc"), name="gdp")
+    with pytest.raises(WeightsError, match=r"linked units have the same level: \('a', 'b'\)"):
+        nested(path, tied, form="contiguity")
+    capped = nested(path, tied, form="contiguity", ties="cap").to_frame()
+    assert capped.loc["a", "b"] == capped.loc["b", "c"] == 0.5
+    assert nested(path, tied, form="contiguity", ties=1.0).to_frame().loc["a", "b"] == 1.0
+
+
+def test_flows_keep_units_that_trade_with_themselves_only():
+    table = pd.DataFrame({"i": ["a", "b", "c"], "j": ["b", "a", "c"], "v": [1.0, 2.0, 3.0]})
+    names = {"source": "i", "target": "j", "value": "v"}
+    with pytest.raises(WeightsError, match="no neighbours: 'c'"):
+        sa.weights.flows(table, **names)
+    assert sa.weights.flows(table, **names, isolates="allow").ids.tolist() == ["a", "b", "c"]
+
+
+def test_units_out_of_reach_are_not_neighbours():
+    d = [
+        [0, 1, np.inf, np.inf],
+        [1, 0, np.inf, np.inf],
+        [np.inf, np.inf, 0, 1],
+        [np.inf] * 2 + [1, 0],
+    ]
+    with pytest.raises(WeightsError, match="Fewer than 2 units can be reached from 'a', 'b'"):
+        knn(given_distances(d, list("abcd")), k=2)
+    assert knn(given_distances(d, list("abcd")), k=1).n_links == 4
