@@ -409,6 +409,10 @@ class SpatialWeights:
 
         write(self, path, values=values)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave factorisations behind: they cannot be pickled, and are made again on use."""
+        return {**self.__dict__, "_logdet": None}
+
     def __repr__(self) -> str:
         return (
             f"SpatialWeights({self.n} units, {self.n_links} links, "

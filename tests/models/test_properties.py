@@ -197,3 +197,21 @@ def test_large_sparse_fit_agrees_with_the_spectrum(small):
     np.testing.assert_allclose(fit.loglik, twin.loglik, rtol=1e-12)
     np.testing.assert_allclose(fit.impacts().se, twin.impacts().se, rtol=1e-7)
     assert any("Chebyshev" in note for note in fit.notes)
+
+
+@pytest.mark.parametrize("units", [46, 196])
+def test_results_can_be_pickled(small, cigarettes, queen, units):
+    """Other processes get weights, panels and fits; factorisations stay behind."""
+    import pickle
+
+    if units == 46:
+        fit = sa.sdm(FORMULA, cigarettes, queen)
+    else:
+        line = np.diag(np.ones(13), 1) + np.diag(np.ones(13), -1)
+        B = np.kron(line, np.eye(14)) + np.kron(np.eye(14), line)
+        _, panel, weights, _, _ = small(B / B.sum(axis=1, keepdims=True), seed=3, T=3)
+        fit = sa.sdm("y ~ x1 + x2", panel, weights)
+    fit.impacts()
+    copy = pickle.loads(pickle.dumps(fit))
+    np.testing.assert_array_equal(copy.values, fit.values)
+    np.testing.assert_allclose(copy.impacts().se, fit.impacts().se, rtol=1e-9)
