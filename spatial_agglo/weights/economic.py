@@ -12,6 +12,7 @@ from scipy import sparse
 
 from spatial_agglo.errors import DataError, OptionError, WeightsError, check_option, listing
 from spatial_agglo.panel import Panel
+from spatial_agglo.weights.distances import DENSE_UNITS
 from spatial_agglo.weights.geographic import positive
 from spatial_agglo.weights.labels import as_labels
 from spatial_agglo.weights.matrix import SpatialWeights
@@ -129,6 +130,12 @@ def economic_distance(
             description=f"inverse economic distance ({distance}), by period",
         )
     labels = as_labels(found.index)
+    if labels.size > DENSE_UNITS:
+        raise WeightsError(
+            f"All economic distances between {labels.size} units need "
+            f"{8 * labels.size**2 / 2**30:.0f} GiB (at most {DENSE_UNITS} units are done densely). "
+            "Take them on the links of a sparse geography: nested(..., form='contiguity')."
+        )
     D, symbol = _distance(found, distance, labels)
     weights, rule = _invert(D, power, ties, labels)
     window_text = found.attrs.get("window", "as given")

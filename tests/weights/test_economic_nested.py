@@ -354,3 +354,12 @@ def test_units_out_of_reach_are_not_neighbours():
     with pytest.raises(WeightsError, match="Fewer than 2 units can be reached from 'a', 'b'"):
         knn(given_distances(d, list("abcd")), k=2)
     assert knn(given_distances(d, list("abcd")), k=1).n_links == 4
+
+
+def test_too_many_units_for_a_dense_matrix(monkeypatch):
+    import sys
+
+    module = sys.modules[economic_distance.__module__]
+    monkeypatch.setattr(module, "DENSE_UNITS", 3)
+    with pytest.raises(WeightsError, match="between 4 units need 0 GiB.*form='contiguity'"):
+        economic_distance(pd.Series([1.0, 2.0, 4.0, 7.0], index=list("abcd")))
