@@ -148,10 +148,10 @@ def test_robust_standard_errors_in_short_panels(monkeypatch, periods):
 
     monkeypatch.setattr(sys.modules[__name__], "T", periods)
     rng = np.random.default_rng(3)
-    W, hits = lattice(7), []
+    W, hits = lattice(12), []
     truth = np.concatenate([BETA, THETA, [RHO]])
     for _ in range(1000):
-        panel = draw(W, rng, rng.normal(size=(periods, 49)))
+        panel = draw(W, rng, rng.normal(size=(periods, 144)))
         fit = sa.sdm("y ~ x1 + x2", panel, W, cov="robust")
         hits.append(covers(fit.values[:5], np.sqrt(np.diag(fit.covariance))[:5], truth))
     print(f"\nT = {periods}, robust: coverage of x1 x2 W*x1 W*x2 rho", np.mean(hits, axis=0))
