@@ -11,7 +11,8 @@ from spatial_agglo.diagnostics import (
     wald_tests,
 )
 from spatial_agglo.impacts import Impacts, impacts
-from spatial_agglo.models.estimators import ols, sar, sdem, sdm, sem, slx
+from spatial_agglo.models.covariances import Bootstrap, Clustered, Conley, DriscollKraay
+from spatial_agglo.models.estimators import gns, ols, sac, sar, sdem, sdm, sem, slx
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.panel import Panel
 from spatial_agglo.weights import SpatialWeights
@@ -19,7 +20,11 @@ from spatial_agglo.weights import SpatialWeights
 __version__ = "0.1.0"
 
 __all__ = [
+    "Bootstrap",
     "Choice",
+    "Clustered",
+    "Conley",
+    "DriscollKraay",
     "FitResult",
     "Impacts",
     "Panel",
@@ -29,12 +34,14 @@ __all__ = [
     "effects_tests",
     "errors",
     "esda",
+    "gns",
     "impacts",
     "lm_tests",
     "lr_tests",
     "ols",
     "report",
     "residual_moran",
+    "sac",
     "sar",
     "sdem",
     "sdm",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -34,6 +34,9 @@ class Variables:
     y : ndarray, shape (T, N)
     X : ndarray, shape (T, N, k)
     panel : Panel
+    observed : ndarray of bool, shape (T, N), or None
+        The cells that have every variable; None when all of them do. y and X are zero in the
+        others.
     """
 
     formula: str
@@ -43,6 +46,17 @@ class Variables:
     y: NDArray
     X: NDArray
     panel: Panel
+    observed: NDArray | None = None
+
+    @property
+    def cells(self) -> NDArray:
+        """Mask of the cells that are used, shape (T, N)."""
+        return np.ones(self.panel.shape, dtype=bool) if self.observed is None else self.observed
+
+    @property
+    def nobs(self) -> int:
+        """Number of cells that are used."""
+        return self.panel.N * self.panel.T if self.observed is None else int(self.observed.sum())
 
 
 def variables(formula: str, panel: Panel) -> Variables:
@@ -87,7 +101,21 @@ def variables(formula: str, panel: Panel) -> Variables:
             f"The regressor(s) {listing(taken)} cannot be told from the model's own parameters "
             f"({', '.join(RESERVED)}, W*...), or occur twice: rename the columns."
         )
-    return found
+    return _with_gaps(found)
+
+
+def _with_gaps(found: Variables) -> Variables:
+    """Mark the cells where a variable is missing, on panels that allow them."""
+    if found.panel.unbalanced == "error":
+        return found
+    observed = np.isfinite(found.y) & np.isfinite(found.X).all(axis=2)
+    if observed.all():
+        return found
+    if not observed.any():
+        raise DataError(f"No cell of the panel has every variable of {found.formula!r}.")
+    y = np.where(observed, found.y, 0.0)
+    X = np.where(observed[:, :, None], found.X, 0.0)
+    return replace(found, y=y, X=X, observed=observed)
 
 
 def _variables(parsed: _Parsed, panel: Panel) -> Variables:
@@ -166,6 +194,8 @@ def _evaluate(parsed: _Parsed, panel: Panel) -> Variables:
 
     frame = panel.frame.reset_index()
     _check_names(parsed, panel, frame)
+    used = [name for name in parsed.formula.required_variables if name in frame.columns]
+    gaps = ~(panel.arrange(frame[used].notna().all(axis=1).to_numpy()) == 1.0)
     try:
         with np.errstate(all="ignore"):
             left, right = parsed.formula.get_model_matrix(
@@ -187,6 +217,7 @@ def _evaluate(parsed: _Parsed, panel: Panel) -> Variables:
         for name in table.columns:
             try:
                 array = panel.arrange(np.asarray(table[name], dtype=float))
+                array = np.where(gaps, np.nan, array)
             except (TypeError, ValueError) as error:
                 raise FormulaError(
                     f"The term {str(name)!r} of {parsed.text!r} is not numeric."

@@ -10,14 +10,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spatial_agglo.errors import DataError, listing
+from spatial_agglo.errors import DataError, check_option, listing
 
 #: Label of the only period of a cross-section.
 CROSS_SECTION = "cross-section"
 
 
+#: What to do about cells without data.
+UNBALANCED = ("error", "allow")
+
+
 class Panel:
-    """A balanced panel: every unit in every period, one row each.
+    """A panel: units over periods, one row each, declared once.
 
     Parameters
     ----------
@@ -26,6 +30,10 @@ class Panel:
     entity, time : column labels, optional
         Leave both out when the index of ``data`` is an (entity, time) MultiIndex. Leave
         ``time`` out alone for a cross-section: a panel of one period.
+    unbalanced : {"error", "allow"}
+        "error": every unit needs a row, and a value in every variable that is used, in every
+        period. "allow": cells without a row, or with a missing value in one of the variables of
+        a formula, are left out of what is made with that formula, and listed on the result.
 
     Attributes
     ----------
@@ -34,6 +42,8 @@ class Panel:
     frame : DataFrame
         The rows in the package's order, period slow and unit fast, with an
         (entity, time) MultiIndex.
+    present : ndarray of bool, shape (T, N)
+        Which cells have a row.
 
     Raises
     ------
@@ -60,7 +70,9 @@ class Panel:
         *,
         entity: Hashable | None = None,
         time: Hashable | None = None,
+        unbalanced: str = "error",
     ) -> None:
+        check_option("unbalanced", unbalanced, UNBALANCED)
         if not isinstance(data, pd.DataFrame):
             raise DataError(
                 f"Panel needs a pandas DataFrame in long format; got {type(data).__name__}."
@@ -76,9 +88,12 @@ class Panel:
         i = self.entities.get_indexer(pd.Index(entities))
         t = self.times.get_indexer(pd.Index(times))
         cell = t * self.entities.size + i
-        _check_cells(cell, self.entities, self.times, names)
-        order = np.empty_like(cell)
-        order[cell] = np.arange(cell.size)  # every cell occurs once: the inverse permutation
+        _check_cells(cell, self.entities, self.times, names, gaps=unbalanced == "allow")
+        self.unbalanced = unbalanced
+        self.present = np.zeros(self.shape, dtype=bool)
+        self.present.flat[cell] = True
+        self.present.flags.writeable = False
+        order = np.argsort(cell)
         #: The rows of ``frame`` without labels: taking a column does not copy a MultiIndex.
         self._rows: pd.DataFrame = body.take(order).reset_index(drop=True)
         self._cache: dict[Hashable, NDArray] = {}
@@ -86,16 +101,17 @@ class Panel:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """The rows in the package's order, with an (entity, time) MultiIndex."""
-        index = pd.MultiIndex(
+        return self._rows.set_axis(self.index(self.present), axis=0)
+
+    def index(self, cells: NDArray) -> pd.MultiIndex:
+        """Return the (entity, time) labels of the cells that a (T, N) mask selects."""
+        t, i = np.nonzero(cells)
+        return pd.MultiIndex(
             levels=[self.entities, self.times],  # type: ignore[list-item]
-            codes=[
-                np.tile(np.arange(self.N), self.T),  # type: ignore[list-item]
-                np.repeat(np.arange(self.T), self.N),  # type: ignore[list-item]
-            ],
+            codes=[i, t],  # type: ignore[list-item]
             names=[self.entities.name, self.times.name],
             verify_integrity=False,
         )
-        return self._rows.set_axis(index, axis=0)
 
     @cached_property
     def dtypes(self) -> dict[Hashable, Any]:
@@ -119,8 +135,13 @@ class Panel:
 
     @property
     def nobs(self) -> int:
-        """Number of rows, N x T."""
-        return self.N * self.T
+        """Number of rows: N x T on a balanced panel."""
+        return len(self._rows)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every cell has a row."""
+        return self.nobs == self.N * self.T
 
     @cached_property
     def columns(self) -> list[Hashable]:
@@ -130,10 +151,12 @@ class Panel:
     def column(self, name: Hashable) -> NDArray:
         """Return one variable as an array of shape (T, N), ready for arithmetic.
 
+        Missing cells are NaN if the panel was declared with ``unbalanced="allow"``.
+
         Raises
         ------
         DataError
-            Unknown name, non-numeric column, missing or infinite cells (named).
+            Unknown name, non-numeric column, infinite cells, missing cells (named).
         """
         if name not in self._cache:
             array = self.arrange(numeric(self._rows, name))
@@ -143,16 +166,21 @@ class Panel:
         return self._cache[name]
 
     def arrange(self, values: NDArray) -> NDArray:
-        """Shape one value per row of ``frame`` into (T, N)."""
-        return np.asarray(values, dtype=float).reshape(self.T, self.N)
+        """Shape one value per row of ``frame`` into (T, N); NaN in cells without a row."""
+        if self.balanced:
+            return np.asarray(values, dtype=float).reshape(self.T, self.N)
+        array = np.full(self.shape, np.nan)
+        array[self.present] = values
+        return array
 
-    def series(self, values: NDArray, name: str) -> pd.Series:
-        """Label an array of shape (T, N): a Series on the (entity, time) index."""
-        return pd.Series(values.ravel(), index=self.frame.index, name=name)
+    def series(self, values: NDArray, name: str, cells: NDArray | None = None) -> pd.Series:
+        """Label the cells of a (T, N) array (those with a row by default) by (entity, time)."""
+        cells = self.present if cells is None else cells
+        return pd.Series(values[cells], index=self.index(cells), name=name)
 
     def check_finite(self, array: NDArray, name: Hashable) -> None:
         """Raise if a variable has missing or infinite cells, naming the first of them."""
-        bad = ~np.isfinite(array)
+        bad = np.isinf(array) if self.unbalanced == "allow" else ~np.isfinite(array)
         if not bad.any():
             return
         t, i = np.nonzero(bad)
@@ -165,12 +193,14 @@ class Panel:
         raise DataError(
             f"{name!r} has {len(cells)} {' or '.join(kinds)} value(s), at (entity, time) = "
             f"{listing(cells)}. A balanced panel needs every cell: fill the gaps "
-            "in a stated way, or leave these units or periods out, before declaring the panel."
+            "in a stated way, or leave these units or periods out, before declaring the panel; "
+            "or declare it with unbalanced='allow', and missing cells are left out and listed."
         )
 
     def __repr__(self) -> str:
         what = "1 period" if self.T == 1 else f"{self.T} periods"
-        return f"Panel({self.N} entities x {what}, columns: {listing(self.columns)})"
+        gaps = "" if self.balanced else f", {self.nobs} rows"
+        return f"Panel({self.N} entities x {what}{gaps}, columns: {listing(self.columns)})"
 
 
 def numeric(frame: pd.DataFrame, name: Hashable) -> NDArray:
@@ -262,9 +292,14 @@ def _sorted_unique(labels: pd.Index, name: Hashable) -> pd.Index:
 
 
 def _check_cells(
-    cell: NDArray, entities: pd.Index, times: pd.Index, names: tuple[Hashable, Hashable]
+    cell: NDArray,
+    entities: pd.Index,
+    times: pd.Index,
+    names: tuple[Hashable, Hashable],
+    *,
+    gaps: bool,
 ) -> None:
-    """Raise on pairs that occur twice or not at all."""
+    """Raise on pairs that occur twice or, unless gaps are allowed, not at all."""
     N, T = entities.size, times.size
     count = np.bincount(cell, minlength=N * T)
 
@@ -283,9 +318,9 @@ def _check_cells(
             f"{pairs(double)}. {hint}"
         )
     absent = np.flatnonzero(count == 0)
-    if absent.size:
+    if absent.size and not gaps:
         raise DataError(
             f"The panel is not balanced: {absent.size} of {N * T} ({names[0]}, {names[1]}) cells "
             f"have no row: {pairs(absent)}. Every unit needs a row in every period: add the rows, "
-            "or leave out those units or periods."
+            "leave out those units or periods, or declare the panel with unbalanced='allow'."
         )

@@ -14,6 +14,7 @@ from spatial_agglo.diagnostics.lm import lm_table
 from spatial_agglo.diagnostics.table import normal_row
 from spatial_agglo.diagnostics.wald import wald_tests
 from spatial_agglo.errors import FormulaError, OptionError
+from spatial_agglo.models.covariances import Observed
 from spatial_agglo.models.fitting import fit as fit_model
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import ModelSpec
@@ -150,7 +151,7 @@ def _table(fits: Mapping[str, FitResult], space: Workspace, spec: ModelSpec) -> 
     ]
     table = pd.concat(parts).loc[list(ORDER)]
     if spec.effects != "none":
-        direct = replace(spec, likelihood="direct", cov="observed")
+        direct = replace(spec, likelihood="direct", cov=Observed())
         table = pd.concat([table, effects_table(space, direct)])
     return table
 

@@ -91,7 +91,7 @@ def residual_moran(
         if found.model != "ols":
             return _by_permutation(found, weights, permutations, seed)
         return moran_of(fit(found.spec, Workspace(found.workspace.data, weights)))
-    if found.spec.spatial is None:
+    if not found.spec.spatial:
         return moran_of(found)
     assert found.workspace.W is not None
     return _by_permutation(found, found.workspace.W, permutations, seed)
@@ -115,10 +115,10 @@ def moran_of(base: FitResult) -> pd.Series:
     W, e = space.W, base.resid
     T, N = space.data.panel.shape
     columns, _ = space.regressors(spec)
-    orders = space.orders(spec)
-    data = space.arrays(spec, orders)
-    width = data.shape[2] // orders
-    X = data[:, :, [order * width + column for order, column in columns]]
+    words = space.words(spec)
+    data = space.arrays(spec, words)
+    width = data.shape[2] // len(words)
+    X = data[:, :, [words.index(word) * width + column for word, column in columns]]
     k = X.shape[2]
     ahead = space.project(lag(W.operator, X), spec).reshape(N * T, k)  # Q W X
     back = space.project(lag(W.operator.T, X), spec).reshape(N * T, k)  # Q W'X

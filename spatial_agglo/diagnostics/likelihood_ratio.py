@@ -11,6 +11,7 @@ from spatial_agglo.core.within import removes_entity, removes_time
 from spatial_agglo.diagnostics.table import chi2_table
 from spatial_agglo.diagnostics.wald import require_sdm
 from spatial_agglo.errors import OptionError
+from spatial_agglo.models.covariances import Observed
 from spatial_agglo.models.fitting import fit as fit_model
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import ModelSpec
@@ -58,7 +59,7 @@ def lr_tests(fit: FitResult) -> pd.DataFrame:
     nested = ["sar", "sem"] if len(lagged) == len(fit.regressors) else ["sar"]
     rows = {}
     for model in nested:
-        spec = replace(fit.spec, model=model, durbin=None, cov="observed")
+        spec = replace(fit.spec, model=model, durbin=None, cov=Observed())
         restricted = fit_model(spec, fit.workspace)
         rows[f"LR SDM/{model.upper()}"] = (2.0 * (fit.loglik - restricted.loglik), len(lagged))
     return chi2_table(rows)

@@ -97,11 +97,11 @@ def lm_table(base: FitResult) -> pd.DataFrame:
     counts = spec.counts(N, T, space.row_standardized)
     e = base.resid
     s2 = float((e * e).sum()) / counts.n
-    outcome = space.arrays(spec, 1)[:, :, 0] if spec.lags_last else space.data.y
+    outcome = space.arrays(spec, [""])[:, :, 0] if spec.lags_last else space.data.y
     We, Wy = lag(space.W.operator, e), lag(space.W.operator, outcome)
     fitted = space.project(Wy - We, spec)  # Q W (y - e): the lag of the fitted mean
     columns, _ = space.regressors(spec)
-    X = space.arrays(spec, 1)[:, :, [column for _, column in columns]].reshape(N * T, -1)
+    X = space.arrays(spec, [""])[:, :, [column for _, column in columns]].reshape(N * T, -1)
     along = X.T @ fitted.ravel()
     left = float((fitted * fitted).sum())
     if along.size:

@@ -54,7 +54,7 @@ def wald_tests(fit: FitResult) -> pd.DataFrame:
     rho = fit.names.index("rho")
     m = len(lagged)
     entities = fit.workspace.data.panel.N
-    if fit.spec.cov == "clustered" and entities <= m:
+    if fit.spec.cov.name == "clustered" and entities <= m:
         raise IdentificationError(
             f"{m} restrictions cannot be tested jointly with a covariance made of {entities} "
             "clusters: there must be fewer restrictions than entities. Use another cov."

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spatial_agglo.core import information, sandwich
-from spatial_agglo.core.likelihood import Estimate, Filtered, LogJacobian, maximize
-from spatial_agglo.core.moments import lag
-from spatial_agglo.core.traces import Resolvent, resolvent, solve_panel
-from spatial_agglo.core.within import removes_entity, removes_time
+from spatial_agglo.core import information
+from spatial_agglo.core.coupling import Coupling, Reduced, reduce_balanced, reduce_irregular
+from spatial_agglo.core.likelihood import Estimate, Filtered
+from spatial_agglo.core.maximize import maximize
+from spatial_agglo.core.meat import Blocks, Couplings, meat, opg
+from spatial_agglo.core.moments import Column
+from spatial_agglo.core.within import Projector, removes_entity, removes_time
 from spatial_agglo.errors import IdentificationError, WeightsError, listing
+from spatial_agglo.models.covariances import Expected, Observed, OuterProduct
+from spatial_agglo.models.kernels import kernel
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import ModelSpec
+from spatial_agglo.models.weighting import Weighting
 from spatial_agglo.models.workspace import Workspace
+from spatial_agglo.weights.matrix import SpatialWeights
 
 
 def fit(spec: ModelSpec, space: Workspace) -> FitResult:
     """Estimate one model on a workspace that may already hold its moments."""
-    engine = _Engine(spec, space)
+    engine = Engine(spec, space)
     estimate = engine.estimate
     if spec.likelihood == "corrected":
         estimate = engine.corrected(estimate)
@@ -38,7 +45,7 @@ def fit(spec: ModelSpec, space: Workspace) -> FitResult:
         values=values,
         covariance=covariance,
         loglik=engine.estimate.loglik,
-        n_effective=engine.jacobian.counts.n,
+        n_effective=engine.terms.n,
         estimate=estimate,
         workspace=space,
         resid=engine.innovations(estimate),
@@ -46,27 +53,27 @@ def fit(spec: ModelSpec, space: Workspace) -> FitResult:
     )
 
 
-class _Engine:
+class Engine:
     """The steps of one fit that share the moments, the counts and the projected data."""
 
     def __init__(self, spec: ModelSpec, space: Workspace) -> None:
         self.spec = spec
         self.space = space
-        T, N = space.data.panel.shape
-        self.columns, names = space.regressors(spec)
-        spatial = [spec.spatial] if spec.spatial else []
-        self.names = (*names, *spatial, "sigma2")
-        _check_periods(spec, space)
+        self.regressors, names = space.regressors(spec)
+        self.names = (*names, *spec.spatial, "sigma2")
+        self.columns = space.columns(spec)
         moments = space.moments(spec)
         self.width = moments.width
-        self.filtered = Filtered.of(moments, self.columns, spec.has_lag, spec.has_error)
-        counts = spec.counts(N, T, space.row_standardized)
-        logdet = space.W.logdet if spatial and space.W is not None else None
-        self.jacobian = LogJacobian(logdet, counts)
-        self.estimate = maximize(
-            self.filtered, self.jacobian, lag=spec.has_lag, error=spec.has_error
+        self.filtered = Filtered.of(
+            moments,
+            self.regressors,
+            lag="W" if spec.has_lag else None,
+            error=space.error_letter if spec.has_error else None,
         )
-        self._data: NDArray | None = None
+        self.terms = space.terms(spec)
+        self.extra_notes: tuple[str, ...] = ()
+        self.clusters: int | None = None
+        self.estimate = maximize(self.filtered, self.terms)
 
     def values(self, estimate: Estimate) -> NDArray:
         """Return the parameters in the order of the names."""
@@ -83,44 +90,41 @@ class _Engine:
         if shifts is None:
             return None
         gradient = np.zeros(len(self.names))
-        for j, (_, column) in enumerate(self.columns):
+        for j, (_, column) in enumerate(self.regressors):
             if column > 1:
                 gradient[j] = -shifts[column - 1]
         if self.spec.has_lag:
-            gradient[-2] = -shifts[0]
+            gradient[self.names.index("rho")] = -shifts[0]
         return gradient
 
     # --- data pass --------------------------------------------------------------------
 
+    @cached_property
     def data(self) -> NDArray:
-        """Return the projected data ``[F, WF, ...]`` that the moments were made of."""
-        if self._data is None:
-            self._data = self.space.arrays(self.spec, self.space.orders(self.spec))
-        return self._data
+        """The projected blocks of data that the moments were made of."""
+        return self.space.arrays(self.spec, self.space.words(self.spec))
 
-    def pick(self, columns: Sequence[tuple[int, int]]) -> NDArray:
-        """Select (power of W, column) from the projected data, shape (T, N, m)."""
-        return self.data()[:, :, [order * self.width + column for order, column in columns]]
+    def pick(self, columns: Sequence[Column]) -> NDArray:
+        """Select columns of the projected data, shape (T, N, m)."""
+        words = self.space.words(self.spec)
+        return self.data[:, :, [words.index(word) * self.width + c for word, c in columns]]
 
-    def filter(self, columns: Sequence[tuple[int, int]], lam: float) -> NDArray:
-        """Return ``(F - lam W F)`` for some columns."""
+    def filter(self, columns: Sequence[Column], lam: float) -> NDArray:
+        """Return ``(F - lambda M F)`` for some columns."""
         if not self.spec.has_error:
             return self.pick(columns)
-        return self.pick(columns) - lam * self.pick([(o + 1, c) for o, c in columns])
-
-    @property
-    def all_columns(self) -> list[tuple[int, int]]:
-        """The columns of F."""
-        return [(0, 0)] + ([(1, 0)] if self.spec.has_lag else []) + self.columns
+        letter = self.space.error_letter
+        return self.pick(columns) - lam * self.pick([(letter + w, c) for w, c in columns])
 
     def innovations(self, estimate: Estimate) -> NDArray:
         """Return the residuals v, shape (T, N)."""
         b = self.filtered.coefficients(estimate)
-        weights = np.zeros((self.space.orders(self.spec), self.width))
-        for (order, column), coefficient in zip(self.all_columns, b, strict=True):
-            weights[order, column] += coefficient
+        weights: dict[Column, float] = {}
+        for (word, column), coefficient in zip(self.columns, b, strict=True):
+            weights[word, column] = weights.get((word, column), 0.0) + coefficient
             if self.spec.has_error:
-                weights[order + 1, column] -= estimate.lam * coefficient
+                ahead = (self.space.error_letter + word, column)
+                weights[ahead] = weights.get(ahead, 0.0) - estimate.lam * coefficient
         return self.space.combination(self.spec, weights)
 
     # --- covariance -------------------------------------------------------------------
@@ -128,84 +132,123 @@ class _Engine:
     def covariance(self, estimate: Estimate) -> NDArray:
         """Return the covariance matrix that the specification asks for."""
         kind = self.spec.cov
-        if kind == "expected":
+        if isinstance(kind, Expected):
             return _invert(self.expected(estimate))
-        bread = _invert(
-            information.observed(
-                self.filtered,
-                self.jacobian,
-                estimate,
-                lag=self.spec.has_lag,
-                error=self.spec.has_error,
-            )
-        )
-        if kind == "observed":
+        bread = _invert(information.observed(self.filtered, self.terms, estimate))
+        if isinstance(kind, Observed):
             return bread
-        return self._sandwich(estimate, bread, clustered=kind == "clustered")
+        return self._sandwich(estimate, bread)
 
-    def _resolvent(self, estimate: Estimate) -> Resolvent:
-        assert self.space.W is not None
-        return resolvent(self.space.W.matrix, estimate.rho or estimate.lam)
+    def couplings(self, estimate: Estimate) -> list[Coupling]:
+        """Return H for every matrix that differs."""
+        spec, space = self.spec, self.space
+        lags, errors = space.weights, space.error_weights
+        one = lags or errors
+        assert one is not None
+        both = spec.has_lag and spec.has_error and lags is not errors
+        which = list(zip(*(w.which for w in (lags, errors) if w), strict=True)) if both else []
+        pairs = sorted(set(which)) if both else [(j, j) for j in range(len(one.matrices))]
+        self.which = [pairs.index(pair) for pair in which] if both else list(one.which)
+        return [
+            Coupling(
+                W=lags.matrices[i].matrix if spec.has_lag and lags else None,
+                M=errors.matrices[j].matrix if spec.has_error and errors else None,
+                rho=estimate.rho,
+                lam=estimate.lam,
+            )
+            for i, j in pairs
+        ]
+
+    def reduced(self, estimate: Estimate) -> Reduced:
+        """Return the traces of H that information matrices and scores need."""
+        couplings = self.couplings(estimate)
+        projector = self.space.projector(self.spec)
+        T, N = self.space.data.panel.shape
+        if projector is not None:
+            if self.spec.likelihood != "transformed":
+                projector = Projector.of(self.space.data.cells, "none")
+            return reduce_irregular(couplings, self.which, projector)
+        counts = self.spec.counts(N, T, self.space.row_standardized)
+        return reduce_balanced(couplings[0], T, counts.tau, remove_mean=counts.ones > 0)
 
     def expected(self, estimate: Estimate) -> NDArray:
         """Return the expected information."""
         first = self.filtered.first
         # R's routines leave the block of beta at the uncorrected lambda: kept for replication.
         gram = self.filtered.at(self.estimate.lam)[first:, first:]
-        counts = self.jacobian.counts
-        traces = mean_lag = None
-        if self.spec.spatial:
-            traces = self._resolvent(estimate).projected(counts.ones > 0)
+        traces = self.reduced(estimate).traces if self.spec.spatial else None
+        mean_lag = None
         if self.spec.has_lag:
-            W = self.space.W
-            assert W is not None
             v = self.innovations(estimate)
-            noise = self.space.project(
-                lag(W.operator, solve_panel(W.matrix, estimate.rho, v)), self.spec
+            noise = np.empty_like(v)
+            for j, coupling in enumerate(self.couplings(estimate)):
+                at = [t for t, k in enumerate(self.which) if k == j]
+                noise[at] = coupling.lagged(v[at])
+            m = self.filter([("W", 0)], estimate.lam)[:, :, 0] - self.space.project(
+                noise, self.spec
             )
-            m = self.pick([(1, 0)])[:, :, 0] - noise
-            X = self.pick(self.columns)
+            X = self.filter(self.regressors, estimate.lam)
             mean_lag = np.tensordot(X, m, axes=([0, 1], [0, 1])), float((m * m).sum())
-        return information.expected(gram, mean_lag, traces, counts.tau, counts.n, estimate.sigma2)
+        return information.expected(gram, mean_lag, traces, self.terms.n, estimate.sigma2)
 
-    def _sandwich(self, estimate: Estimate, bread: NDArray, *, clustered: bool) -> NDArray:
+    def scores(self, estimate: Estimate) -> tuple[NDArray, NDArray]:
+        """Return the scores of every cell, (T, N, p), and the innovations, (T, N).
+
+        The score of rho is ``(Q B W y)_it v_it / sigma2`` less its mean, ``diag(Q_t H_t)``, and
+        that of lambda the same with ``Q M u``.
+        """
         T, N = self.space.data.panel.shape
-        counts = self.jacobian.counts
-        v = self.innovations(estimate)
-        wy = centre = None
-        total = 0.0
+        v, sigma2 = self.innovations(estimate), estimate.sigma2
+        parts = [self.filter(self.regressors, estimate.lam) * (v / sigma2)[:, :, None]]
+        lags = []
+        if self.spec.has_lag:
+            lags.append(self.filter([("W", 0)], estimate.lam)[:, :, 0])
+        if self.spec.has_error:
+            ahead = [(self.space.error_letter + word, column) for word, column in self.columns]
+            lags.append(self.pick(ahead) @ self.filtered.coefficients(estimate))
+        if lags:
+            centre = self.reduced(estimate).centre
+            parts.append(np.stack(lags, axis=2) * (v / sigma2)[:, :, None] - centre)
+        projector = self.space.projector(self.spec)
+        if projector is None:
+            share: NDArray | float = self.terms.n / (N * T)
+        elif self.spec.likelihood == "transformed":
+            share = projector.diagonal
+        else:
+            share = projector.mask
+        parts.append(((v**2 / sigma2 - share) / (2.0 * sigma2))[:, :, None])
+        return np.concatenate(parts, axis=2), v
+
+    def _sandwich(self, estimate: Estimate, bread: NDArray) -> NDArray:
+        data = self.space.data
+        s, v = self.scores(estimate)
+        couplings = None
         if self.spec.spatial:
-            W = self.space.W
-            assert W is not None
-            if self.spec.has_lag:
-                wy = self.pick([(1, 0)])[:, :, 0]
-            else:
-                b = self.filtered.coefficients(estimate)
-                wy = self.pick([(o + 1, c) for o, c in self.all_columns]) @ b
-            found = self._resolvent(estimate)
-            sums = found.column_sums if counts.ones else None
-            centre = found.diagonal if sums is None else found.diagonal - sums / N
-            centre = centre * counts.tau / T
-            total = sandwich.mutual(
-                W.matrix, estimate.rho or estimate.lam, v, column_sums=sums, clustered=clustered
-            )
-        s = sandwich.scores(
-            self.filter(self.columns, estimate.lam),
-            v,
-            estimate.sigma2,
-            wy,
-            centre,
-            counts.n / (N * T),
-        )
-        meat = sandwich.meat(s, clustered=clustered)
-        if self.spec.spatial:
-            meat[-2, -2] += total / estimate.sigma2**2
-        if clustered:
-            return sandwich.sandwich(bread, meat, N / (N - 1))
-        # demeaning leaves (T-1)/T, (N-1)/N or both of the variance of an innovation
-        factor = T / (T - 1) if removes_entity(self.spec.effects) else 1.0
-        factor *= N / (N - 1) if removes_time(self.spec.effects) else 1.0
-        return sandwich.sandwich(bread, meat, factor)
+            first = len(self.names) - 1 - len(self.spec.spatial)
+            positions = tuple(range(first, len(self.names) - 1))
+            couplings = Couplings(positions, estimate.sigma2, self._blocks(estimate))
+        fixed, seen = self.spec.fixed, data.observed
+        if isinstance(self.spec.cov, OuterProduct):
+            return opg(s, v, couplings, effects=fixed, observed=seen)
+        chosen = kernel(self.spec.cov, data.panel)
+        found = meat(chosen, s, v, couplings, effects=fixed, observed=seen)
+        self.extra_notes += found.notes
+        self.clusters = found.clusters
+        V = bread @ found.matrix @ bread
+        return 0.5 * (V + V.T)
+
+    def _blocks(self, estimate: Estimate) -> tuple[Blocks, ...]:
+        """Return the blocks of H for every period, period means taken out where they are."""
+        couplings = self.couplings(estimate)
+        cells = self.space.data.cells.astype(float)
+        centre = removes_time(self.spec.fixed) and self.spec.likelihood == "transformed"
+        if centre and not self.space.irregular:
+            centre = self.space.row_standardized
+        makers: list[Blocks] = []
+        for j, coupling in enumerate(couplings):
+            mask = cells[self.which.index(j)]
+            makers.append(partial(coupling.centred, mask) if centre else coupling.blocks)
+        return tuple(makers[j] for j in self.which) if len(makers) > 1 else tuple(makers)
 
     # --- Elhorst's correction -----------------------------------------------------------
 
@@ -226,57 +269,90 @@ class _Engine:
                 )
             bias = np.zeros(values.size)
             bias[-1] = 1.0 / (2.0 * estimate.sigma2)
-            if self.spec.spatial:
-                bias[-2] = 1.0 / (1.0 - (estimate.rho or estimate.lam))
+            for name in self.spec.spatial:
+                at = self.names.index(name)
+                bias[at] = 1.0 / (1.0 - values[at])
             values = values + np.linalg.solve(self.expected(estimate) / (N * T), bias / N)
         sigma2 = float(values[-1])
         if removes_entity(effects):
             sigma2 *= T / (T - 1)
         elif removes_time(effects):
             sigma2 *= N / (N - 1)
-        spatial = float(values[-2]) if self.spec.spatial else 0.0
-        k = estimate.gamma.size
+        found = dict(zip(self.names, values.tolist(), strict=True))
         return Estimate(
-            gamma=values[:k],
-            rho=spatial if self.spec.has_lag else 0.0,
-            lam=spatial if self.spec.has_error else 0.0,
+            gamma=values[: estimate.gamma.size],
+            rho=found["rho"] if self.spec.has_lag else 0.0,
+            lam=found["lambda"] if self.spec.has_error else 0.0,
             sigma2=sigma2,
             loglik=estimate.loglik,
         )
 
     def notes(self) -> tuple[str, ...]:
         """Return what the reader of the result must know."""
-        out = []
-        spec, W = self.spec, self.space.W
-        if W is not None and (spec.spatial or spec.has_durbin):
-            out.append(f"W: {W.description} ({W.n} units, {W.n_links} links)")
-        if spec.spatial and W is not None:
-            out.append(f"log-determinant: {W.logdet.method}")
-            if not W.row_standardized:
-                out.append("W is not row-standardised")
-                if removes_time(spec.effects) and spec.likelihood == "transformed":
-                    out.append(
-                        "period effects are estimated as parameters, because the transformation "
-                        "that removes them needs a row-standardised W"
-                    )
+        spec, space = self.spec, self.space
+        out = list(self.extra_notes)
+        named = [
+            ("W", space.weights, spec.has_lag or spec.has_durbin or spec.has_error),
+            ("W of the regressors", space.durbin_weights, spec.has_durbin),
+            ("W of the error process", space.error_weights, spec.has_error),
+        ]
+        said: list[Weighting] = []
+        for name, weights, used in named:
+            if weights is None or not used or weights in said:
+                continue
+            said.append(weights)
+            out.append(f"{name}: {_described(weights)}")
+            if name == "W" and spec.spatial:
+                methods = dict.fromkeys(W.logdet.method for W in weights.matrices)
+                out.append(f"log-determinant: {', '.join(methods)}")
+            if not weights.row_standardized and spec.spatial:
+                out.append(f"{name} is not row-standardised")
+                if (
+                    removes_time(spec.fixed)
+                    and spec.likelihood == "transformed"
+                    and said[0] is weights
+                ):
+                    out.append(_PERIODS[space.irregular])
+        out += _gaps(spec, space)
         return tuple(out)
 
 
-def _check_periods(spec: ModelSpec, space: Workspace) -> None:
-    """Raise where removing period means would change the model of the errors."""
-    if spec.has_error and removes_time(spec.effects) and not space.row_standardized:
-        if space.W is not None and space.W.isolates.size:
-            raise WeightsError(
-                f"{spec.model} with effects={spec.effects!r} needs weights whose rows all sum to "
-                f"one; those of units without neighbours do not: {listing(space.W.isolates)}. "
-                "Link them (weights.union_nearest) or leave these units out."
-            )
-        raise WeightsError(
-            f"{spec.model} with effects={spec.effects!r} needs row-standardised weights: with "
-            "other weights the filter I - lambda W turns a period effect into something that "
-            "period means do not remove. Use W.standardize('row'), or effects='entity' with period "
-            "dummies C(...) in the formula."
+#: What becomes of period effects when W is not row-standardised.
+_PERIODS = {
+    False: "period effects are estimated as parameters, because the transformation that removes "
+    "them needs a row-standardised W",
+    True: "the score is adjusted for the period effects, for which W need not be row-standardised",
+}
+
+
+def _described(weights: Weighting) -> str:
+    source = weights.source
+    if isinstance(source, SpatialWeights):
+        return f"{source.description} ({source.n} units, {source.n_links} links)"
+    return f"{source.description} ({source.ids.size} units, {len(source)} periods)"
+
+
+def _gaps(spec: ModelSpec, space: Workspace) -> list[str]:
+    """Say what was left out, and what that does to W and to the likelihood."""
+    data, out = space.data, []
+    if data.observed is not None:
+        missing = int(data.cells.size - data.nobs)
+        cells = list(data.panel.index(~data.observed))
+        out.append(
+            f"{missing} of {data.cells.size} (entity, time) cells are missing and left out: "
+            f"{listing(cells, 4)}"
         )
+        if spec.spatial or spec.has_durbin:
+            again = ", row-standardised again" if space.row_standardized else ""
+            out.append(f"W of a period: among the units observed in it{again}")
+    if (
+        space.irregular
+        and spec.spatial
+        and spec.likelihood == "transformed"
+        and spec.fixed != "none"
+    ):
+        out.append("the score of the likelihood is adjusted for the fixed effects")
+    return out
 
 
 def _invert(info: NDArray) -> NDArray:

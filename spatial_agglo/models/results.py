@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,8 @@ class FitResult:
         Observations that count: ``sigma2 = SSR / n_effective``.
     notes : tuple of str
         What the reader of the table must know: W not row-standardised, back end, ...
+    details : mapping
+        What only some models have: the stability of a dynamic one, a first stage, ...
     """
 
     spec: ModelSpec
@@ -47,6 +50,7 @@ class FitResult:
     workspace: Workspace
     resid: NDArray
     notes: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -60,8 +64,8 @@ class FitResult:
 
     @property
     def nobs(self) -> int:
-        """Number of observations, N x T."""
-        return self.workspace.data.panel.nobs
+        """Number of observations that were used: N x T on a balanced panel."""
+        return self.workspace.data.nobs
 
     @property
     def params(self) -> pd.Series:
@@ -129,18 +133,26 @@ class FitResult:
     @cached_property
     def resids(self) -> pd.Series:
         """Innovations, by (entity, time)."""
-        return self.workspace.data.panel.series(self.resid, "resids")
+        data = self.workspace.data
+        return data.panel.series(self.resid, "resids", data.cells)
 
     @cached_property
     def fitted_values(self) -> pd.Series:
         """The outcome less the innovations: fixed effects and spatial lags included."""
-        return self.workspace.data.panel.series(self.workspace.data.y - self.resid, "fitted_values")
+        data = self.workspace.data
+        return data.panel.series(data.y - self.resid, "fitted_values", data.cells)
 
     @property
     def rsquared(self) -> float:
         """``1 - SSR / TSS`` around the grand mean: what the fixed effects explain counts."""
-        y = self.workspace.data.y
+        y = self.workspace.data.y[self.workspace.data.cells]
         return float(1.0 - (self.resid**2).sum() / ((y - y.mean()) ** 2).sum())
+
+    @property
+    def missing(self) -> pd.MultiIndex:
+        """The (entity, time) cells that were left out for lack of data."""
+        data = self.workspace.data
+        return data.panel.index(~data.cells)
 
     @property
     def regressors(self) -> tuple[str, ...]:

@@ -57,9 +57,9 @@ def effects_text(fit: FitResult) -> str:
 
 def covariance_text(fit: FitResult) -> str:
     """Return what the standard errors rest on, in words."""
-    if fit.spec.cov == "clustered":
+    if fit.spec.cov.name == "clustered":
         return f"clustered by {key_names(fit.workspace.data.panel)[0]}"
-    return COVARIANCES.get(fit.spec.cov, fit.spec.cov)
+    return COVARIANCES.get(fit.spec.cov.name, fit.spec.cov.name)
 
 
 def likelihood_text(fit: FitResult) -> str:

@@ -184,11 +184,12 @@ def test_moments_add_up_over_blocks_of_periods(monkeypatch, effects, lag_last):
         rng.normal(size=(9, 16, 3)), "entity" if effects in ("entity", "two-way") else "none"
     )
     W = lattice(4)
-    whole = accumulate(F, W, effects, orders=3, lag_last=lag_last)
+    words = ("", "W", "WW")
+    whole = accumulate(F, {"W": W}, effects, words=words, lag_last=lag_last)
     monkeypatch.setattr(momentums, "BLOCK_CELLS", 16 * 9 * 2)
-    split = accumulate(F, W, effects, orders=3, lag_last=lag_last)
+    split = accumulate(F, {"W": W}, effects, words=words, lag_last=lag_last)
     np.testing.assert_allclose(whole.G, split.G, atol=1e-11)
-    Z = blocks(F, W, effects, orders=3, lag_last=lag_last).reshape(-1, 9)
+    Z = blocks(F, {"W": W}, effects, words=words, lag_last=lag_last).reshape(-1, 9)
     np.testing.assert_allclose(whole.G, Z.T @ Z, atol=1e-11)
 
 

@@ -33,7 +33,7 @@ def panel_of(frame):
         ({"effects": "twoway"}, "effects='twoway'.*'none', 'entity', 'time', 'two-way'"),
         ({"effects": None}, "effects=None"),
         ({"likelihood": "lee-yu"}, "likelihood='lee-yu'.*'transformed', 'direct'"),
-        ({"cov": "hc1"}, "cov='hc1'.*'observed', 'expected', 'robust', 'clustered'"),
+        ({"cov": "hc1"}, "cov='hc1'.*'observed', 'expected', 'opg', 'robust', 'clustered'"),
         ({"durbin": "logp"}, "must be a list of names; got 'logp'"),
         ({"durbin": ["price"]}, "names 'price', not among the regressors 'logp', 'logy'"),
     ],
@@ -41,7 +41,7 @@ def panel_of(frame):
 def test_unknown_options(cigarettes, queen, options, match):
     with pytest.raises(OptionError, match=match):
         sa.sdm(FORMULA, cigarettes, queen, **options)
-    with pytest.raises(TypeError, match="nsim"):
+    with pytest.raises(sa.errors.OptionError, match="nsim"):
         sa.sdm(FORMULA, cigarettes, queen, nsim=500)
     with pytest.raises(TypeError, match="positional"):
         sa.sdm(FORMULA, cigarettes, queen, "two-way")

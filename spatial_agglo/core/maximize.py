@@ -1,0 +1,240 @@
+"""The global maximum of a concentrated likelihood: scans, then roots to machine precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from spatial_agglo.core.jacobian import Jacobian
+from spatial_agglo.core.likelihood import (
+    Estimate,
+    Filtered,
+    Terms,
+    check_residual,
+    complete,
+    reduced,
+    solve_spd,
+)
+from spatial_agglo.errors import BoundaryError
+
+#: Points of the scan in each spatial parameter when a model has both.
+SCAN = 81
+
+
+def maximize(filtered: Filtered, terms: Terms) -> Estimate:
+    """Return the global maximum of the likelihood.
+
+    Raises
+    ------
+    BoundaryError
+        The likelihood rises up to an end of the parameter space.
+    """
+    if terms.rho is not None and terms.lam is not None:
+        return complete(filtered, terms, *_both(filtered, terms))
+    if terms.rho is not None:
+        value, score = _lag_profile(filtered, terms)
+        return complete(filtered, terms, root(value, score, terms.rho, "rho"), 0.0)
+    if terms.lam is not None:
+        value, score = _error_profile(filtered, terms)
+        return complete(filtered, terms, 0.0, root(value, score, terms.lam, "lambda"))
+    return complete(filtered, terms, 0.0, 0.0)
+
+
+Profile = Callable[[NDArray], NDArray]
+
+
+def _lag_profile(filtered: Filtered, terms: Terms) -> tuple[Profile, Profile]:
+    """Value and score of the likelihood in rho: the SSR is a quadratic, from two regressions."""
+    jacobian, n = terms.rho, terms.n
+    assert jacobian is not None
+    C = filtered.own[:2, :2]
+    if filtered.own.shape[0] > 2:
+        A = filtered.own
+        C = C - A[:2, 2:] @ solve_spd(A[2:, 2:], A[2:, :2])
+    check_residual(C[0, 0] - C[0, 1] ** 2 / C[1, 1], filtered.own[0, 0])
+
+    def ssr(rho: NDArray) -> NDArray:
+        return C[0, 0] - 2.0 * rho * C[0, 1] + rho**2 * C[1, 1]
+
+    def value(rho: NDArray) -> NDArray:
+        return jacobian.value(rho) - 0.5 * n * np.log(ssr(rho))
+
+    def score(rho: NDArray) -> NDArray:
+        slope = n * (C[0, 1] - rho * C[1, 1]) / ssr(rho)
+        return jacobian.derivatives(rho)[0] + slope
+
+    return value, score
+
+
+def _error_profile(filtered: Filtered, terms: Terms) -> tuple[Profile, Profile]:
+    """Value and score of the likelihood in lambda, by regression on filtered data."""
+    jacobian, n = terms.lam, terms.n
+    assert jacobian is not None
+
+    def value(lam: NDArray) -> NDArray:
+        ssr = np.array([reduced(filtered, float(x), 0)[0, 0] for x in np.ravel(lam)])
+        return jacobian.value(lam) - 0.5 * n * np.log(ssr.reshape(np.shape(lam)))
+
+    def score(lam: NDArray) -> NDArray:
+        ssr, slope = reduced(filtered, float(lam), 0), reduced(filtered, float(lam), 1)
+        return jacobian.derivatives(lam)[0] - 0.5 * n * slope[0, 0] / ssr[0, 0]
+
+    return value, score
+
+
+def _scan(value: Profile, grid: NDArray) -> tuple[NDArray, int]:
+    """Evaluate a profile on every third point of the grid, then around the best of them."""
+    values = np.full(grid.size, -np.inf)
+    coarse = np.unique(np.append(np.arange(0, grid.size, 3), grid.size - 1))
+    values[coarse] = value(grid[coarse])
+    around = int(np.nanargmax(values))
+    fine = np.arange(max(around - 3, 0), min(around + 4, grid.size))
+    fine = fine[np.isneginf(values[fine])]
+    values[fine] = value(grid[fine])
+    return values, int(np.nanargmax(values))
+
+
+def root(value: Profile, score: Profile, jacobian: Jacobian, name: str) -> float:
+    """Find the highest point of a profile: a scan of the grid, then the zero of the score.
+
+    The zero of the score is found to machine precision; a search on values would stop at
+    its square root.
+    """
+    grid = jacobian.grid
+    values, best = _scan(value, grid)
+    low, high = jacobian.interval
+    edge = _edge(name, (low, high), float(grid[best]))
+    if best in (0, grid.size - 1):
+        raise edge
+    middle = grid[best]
+    # A back end that interpolates builds a panel where it is asked: ask on the likely side.
+    left, right = middle - grid[best - 1], grid[best + 1] - middle
+    tilt = (values[best + 1] - values[best]) * left / right
+    tilt += (values[best] - values[best - 1]) * right / left
+    score(np.asarray(middle + (0.5 * right if tilt > 0 else -0.5 * left)))
+    slope = float(score(np.asarray(middle)))
+    if slope == 0.0:
+        return float(middle)
+    other = grid[best + 1] if slope > 0 else grid[best - 1]
+    if slope * float(score(np.asarray(other))) > 0:
+        raise edge
+    return float(
+        optimize.brentq(
+            lambda x: float(score(np.asarray(x))),
+            middle,
+            other,
+            xtol=1e-15 * min(-low, high),
+            rtol=1e-14,
+        )
+    )
+
+
+def _edge(name: str, interval: tuple[float, float], best: float) -> BoundaryError:
+    low, high = interval
+    return BoundaryError(
+        f"The likelihood rises up to the end of the parameter space of {name}, "
+        f"({low:.4g}, {high:.4g}): there is no interior maximum (best value at "
+        f"{name} = {best:.4f}). Usual causes: a variable that is almost its own spatial "
+        "lag (a trend that all units share: include time effects), a W with very few links or "
+        "almost equal rows, or far too few observations."
+    )
+
+
+def _both(filtered: Filtered, terms: Terms) -> tuple[float, float]:
+    """Find the highest of all maxima in (rho, lambda).
+
+    The surface often has several: it is scanned over the whole parameter space, every maximum
+    of the scan is polished by Newton's method, and the highest is taken.
+    """
+    assert terms.rho is not None
+    assert terms.lam is not None
+    rho, lam = _points(terms.rho), _points(terms.lam)
+    C = np.array([reduced(filtered, float(x), 0) for x in lam])
+    r = rho[:, None]
+    ssr = C[:, 0, 0] - 2.0 * r * C[:, 0, 1] + r**2 * C[:, 1, 1]
+    values = terms.rho.value(rho)[:, None] + terms.lam.value(lam) - 0.5 * terms.n * np.log(ssr)
+    values = np.where(np.isfinite(values), values, -np.inf)
+    padded = np.pad(values, 1, constant_values=-np.inf)
+    shifts = [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
+    around = [padded[i : i + rho.size, j : j + lam.size] for i, j in shifts]
+    peaks = np.argwhere(values >= np.max(around, axis=0))
+    peaks = peaks[np.argsort(-values[peaks[:, 0], peaks[:, 1]])]
+    found = []
+    for i, j in peaks[:8]:
+        polished = _polish(filtered, terms, float(rho[i]), float(lam[j]))
+        if polished is not None:
+            found.append(polished)
+    best = values[tuple(peaks[0])]
+    if not found or max(found)[0] < best:
+        i, j = peaks[0]
+        at_rho = i in (0, rho.size - 1)
+        name, where = ("rho", rho[i]) if at_rho else ("lambda", lam[j])
+        raise _edge(name, (terms.rho if at_rho else terms.lam).interval, float(where))
+    _, best_rho, best_lam = max(found)
+    return best_rho, best_lam
+
+
+def _points(jacobian: Jacobian) -> NDArray:
+    """Points of the scan: the back end's own grid, with the wide gaps filled."""
+    grid = jacobian.grid
+    widths = np.diff(grid)
+    pieces = np.maximum(1, np.round(SCAN * widths / (grid[-1] - grid[0]))).astype(int)
+    inner = [
+        left + width * np.arange(m) / m
+        for left, width, m in zip(grid[:-1], widths, pieces, strict=True)
+    ]
+    return np.concatenate([*inner, grid[-1:]])
+
+
+def _polish(
+    filtered: Filtered, terms: Terms, rho: float, lam: float
+) -> tuple[float, float, float] | None:
+    """Climb to a maximum by Newton's method with step halving; None when it runs to the edge."""
+    assert terms.rho is not None
+    assert terms.lam is not None
+    n = terms.n
+
+    def evaluate(x: NDArray) -> tuple[float, NDArray, NDArray]:
+        a, slope = np.array([1.0, -x[0]]), np.array([0.0, -1.0])
+        C, C1, C2 = (reduced(filtered, float(x[1]), order) for order in range(3))
+        ssr = float(a @ C @ a)
+        g = np.array([2.0 * slope @ C @ a, a @ C1 @ a])
+        cross = 2.0 * slope @ C1 @ a
+        H = np.array([[2.0 * slope @ C @ slope, cross], [cross, a @ C2 @ a]])
+        (r1, r2), (l1, l2) = terms.rho.derivatives(x[0]), terms.lam.derivatives(x[1])  # type: ignore[union-attr]
+        value = float(terms.rho.value(np.asarray(x[0])) + terms.lam.value(np.asarray(x[1])))  # type: ignore[union-attr]
+        value -= 0.5 * n * np.log(ssr)
+        gradient = np.array([float(r1), float(l1)]) - 0.5 * n * g / ssr
+        hessian = np.diag([float(r2), float(l2)]) - 0.5 * n * (H / ssr - np.outer(g, g) / ssr**2)
+        return value, gradient, hessian
+
+    low = np.array([terms.rho.grid[0], terms.lam.grid[0]])
+    high = np.array([terms.rho.grid[-1], terms.lam.grid[-1]])
+    x = np.array([rho, lam])
+    value, gradient, hessian = evaluate(x)
+    for _ in range(100):
+        values, vectors = np.linalg.eigh(-hessian)
+        floor = 1e-8 * max(float(np.abs(values).max()), 1e-300)
+        step = vectors @ ((vectors.T @ gradient) / np.maximum(np.abs(values), floor))
+        if np.abs(step).max() < 1e-13:
+            break
+        size = 1.0
+        while size > 1e-10:
+            trial = x + size * step
+            if np.all((trial > low) & (trial < high)):
+                ahead = evaluate(trial)
+                if ahead[0] >= value - 1e-12 * abs(value):
+                    break
+            size *= 0.5
+        else:
+            return None
+        moved = np.abs(trial - x).max()
+        x, (value, gradient, hessian) = trial, ahead
+        if moved < 1e-14:
+            break
+    if np.linalg.eigvalsh(hessian)[-1] >= 0:
+        return None
+    return value, float(x[0]), float(x[1])

@@ -1,0 +1,184 @@
+"""Which covariance matrix of the estimates is wanted, and with which options."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from spatial_agglo.errors import OptionError, check_option, listing
+
+KERNELS = ("bartlett", "uniform")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Inverse of minus the Hessian of the log-likelihood at its maximum."""
+
+    name: ClassVar[str] = "observed"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Inverse of the expected (Fisher) information."""
+
+    name: ClassVar[str] = "expected"
+
+
+@dataclass(frozen=True)
+class OuterProduct:
+    """Inverse of the outer product of the scores (Berndt, Hall, Hall & Hausman 1974)."""
+
+    name: ClassVar[str] = "opg"
+
+
+@dataclass(frozen=True)
+class Robust:
+    """Sandwich that is robust to heteroskedastic innovations."""
+
+    name: ClassVar[str] = "robust"
+
+
+@dataclass(frozen=True)
+class Clustered:
+    """Sandwich with scores summed by cluster, one or two ways.
+
+    Parameters
+    ----------
+    by : str or sequence of one or two str
+        "entity", "time", or a column of the panel.
+
+    Examples
+    --------
+    >>> Clustered().by, Clustered(["entity", "time"]).by
+    (('entity',), ('entity', 'time'))
+    """
+
+    by: Any = "entity"
+    name: ClassVar[str] = "clustered"
+
+    def __post_init__(self) -> None:
+        by = (
+            (self.by,) if isinstance(self.by, str) or not isinstance(self.by, Sequence) else self.by
+        )
+        if not 1 <= len(by) <= 2 or len(set(by)) != len(by):
+            raise OptionError(
+                f"Clustered(by=...) takes one or two different columns, 'entity' or 'time'; "
+                f"got {listing(by)}."
+            )
+        object.__setattr__(self, "by", tuple(by))
+
+
+@dataclass(frozen=True)
+class DriscollKraay:
+    """Sandwich robust to common shocks and to serial correlation (Driscoll & Kraay 1998).
+
+    The scores are summed over units in every period; their autocovariances get the weights of
+    Bartlett, ``1 - l/(lags + 1)``. For many periods.
+
+    Parameters
+    ----------
+    lags : int, optional
+        ``floor(4 (T/100)^(2/9))`` by default.
+    """
+
+    lags: int | None = None
+    name: ClassVar[str] = "driscoll-kraay"
+
+    def __post_init__(self) -> None:
+        _check_lags(self.lags, optional=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Conley:
+    """Sandwich robust to correlation between units that are close (Conley 1999).
+
+    Parameters
+    ----------
+    cutoff : float
+        Distance at which the kernel reaches zero, in the unit of the distances: km for
+        longitude and latitude.
+    coordinates : pair of column names, optional
+        Of the panel: longitude and latitude in degrees, constant over time for every unit.
+    distances : square labelled DataFrame, optional
+        Instead of coordinates: the distance between every two units, matched by label.
+    kernel : {"bartlett", "uniform"}
+    lags : int
+        Serial correlation up to this many periods (Bartlett weights) within a unit.
+    """
+
+    cutoff: float
+    coordinates: tuple[Hashable, Hashable] | None = None
+    distances: Any = None
+    kernel: str = "bartlett"
+    lags: int = 0
+    name: ClassVar[str] = "conley"
+
+    def __post_init__(self) -> None:
+        check_option("kernel", self.kernel, KERNELS)
+        _check_lags(self.lags, optional=False)
+        if not (isinstance(self.cutoff, (int, float)) and 0 < self.cutoff < np.inf):
+            raise OptionError(f"cutoff={self.cutoff!r} must be a positive distance.")
+        if (self.coordinates is None) == (self.distances is None):
+            raise OptionError(
+                "Conley needs coordinates=(longitude, latitude), the names of two columns, or "
+                "distances=..., a square labelled DataFrame; one of the two."
+            )
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Covariance of estimates on resampled residuals: wild, by entity.
+
+    The innovations of an entity keep or change their sign together (Rademacher), so that
+    heteroskedasticity and serial correlation are kept; the outcome is rebuilt through the
+    spatial multiplier and the model estimated again.
+
+    Parameters
+    ----------
+    draws : int
+    seed : int
+    n_jobs : int
+        Processes to run in parallel (joblib); -1 for all cores.
+    """
+
+    draws: int = 999
+    seed: int = 0
+    n_jobs: int = 1
+    name: ClassVar[str] = "bootstrap"
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.draws, int) and self.draws >= 2):
+            raise OptionError(f"draws={self.draws!r} must be a whole number of at least 2.")
+
+
+Covariance: TypeAlias = (
+    Observed | Expected | OuterProduct | Robust | Clustered | DriscollKraay | Conley | Bootstrap
+)
+#: What can be asked for by name, with the default options.
+BY_NAME: dict[str, Any] = {
+    kind.name: kind
+    for kind in (Observed, Expected, OuterProduct, Robust, Clustered, DriscollKraay, Bootstrap)
+}
+
+
+def as_covariance(cov: Any) -> Covariance:
+    """Return the record that a name stands for; records are returned as they are."""
+    if isinstance(cov, (*BY_NAME.values(), Conley)):
+        return cov  # type: ignore[return-value]
+    if cov == "conley":
+        raise OptionError(
+            "cov='conley' needs distances: cov=Conley(cutoff=..., coordinates=(longitude, "
+            "latitude)) with the names of two columns."
+        )
+    found: Covariance = BY_NAME[check_option("cov", cov, (*BY_NAME, "conley"))]()
+    return found
+
+
+def _check_lags(lags: int | None, *, optional: bool) -> None:
+    if lags is None and optional:
+        return
+    if not (isinstance(lags, (int, np.integer)) and lags >= 0):
+        raise OptionError(f"lags={lags!r} must be a whole number of periods, zero or more.")
