@@ -13,8 +13,10 @@ from spatial_agglo.diagnostics import (
 from spatial_agglo.impacts import Impacts, impacts
 from spatial_agglo.models.covariances import Bootstrap, Clustered, Conley, DriscollKraay
 from spatial_agglo.models.estimators import gns, ols, sac, sar, sdem, sdm, sem, slx
+from spatial_agglo.models.gmm import stsls
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.panel import Panel
+from spatial_agglo.simulate import Simulation, simulate
 from spatial_agglo.weights import SpatialWeights
 
 __version__ = "0.1.0"
@@ -28,6 +30,7 @@ __all__ = [
     "FitResult",
     "Impacts",
     "Panel",
+    "Simulation",
     "SpatialWeights",
     "choose_model",
     "datasets",
@@ -47,6 +50,8 @@ __all__ = [
     "sdm",
     "sem",
     "slx",
+    "simulate",
+    "stsls",
     "study",
     "wald_tests",
     "weights",

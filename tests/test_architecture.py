@@ -29,7 +29,7 @@ FLOORS = {
     "cli": 7,
 }
 #: Methods of results that may reach up, lazily: what they call is derived from the result.
-LAZY = {"models/results.py", "diagnostics/choose.py"}
+LAZY = {"models/results.py", "models/profile.py", "diagnostics/choose.py"}
 
 
 def files():

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from scipy.sparse import csgraph
 
-from spatial_agglo.core.logdet import LogDet, symmetrize
+from spatial_agglo.core.factorization import symmetrize
+from spatial_agglo.core.logdet import LogDet
+from spatial_agglo.core.parameter_space import edges
 from spatial_agglo.core.within import Projector, removes_entity, removes_time
 
 #: Chebyshev nodes per panel of the quadrature for matrices without a basis of eigenvectors.
@@ -141,13 +143,8 @@ class SummedJacobian:
 
     @cached_property
     def grid(self) -> NDArray:
-        """The finest grid of the back ends inside the common interval."""
-        low, high = self.interval
-        grids = [logdet.grid for logdet in self.logdets]
-        same = [g for g, d in zip(grids, self.logdets, strict=True) if d.interval == self.interval]
-        grid = same[0] if same else np.unique(np.concatenate(grids))
-        # the grids end just inside their own interval
-        return grid[(grid > low) & (grid < high)]
+        """Points graded towards both ends."""
+        return edges(self.interval)
 
     def value(self, rho: NDArray) -> NDArray:
         """Return the term for each rho."""
@@ -239,24 +236,24 @@ class Removed:
     @cached_property
     def _panels(self) -> tuple[NDArray, list[NDArray]]:
         """Edges from the lowest up with zero among them, and the integral on each panel."""
-        edges = np.unique(np.append(self.edges, 0.0))
+        ends = np.unique(np.append(self.edges, 0.0))
         nodes = np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
         inverse = np.linalg.inv(chebyshev.chebvander(nodes, NODES - 1))
         pieces = []
-        for left, right in pairwise(edges):
+        for left, right in pairwise(ends):
             at = 0.5 * (left + right + (right - left) * nodes)
             c = inverse @ np.array([self._traces(float(x))[0] for x in at])
             pieces.append(chebyshev.chebint(c, lbnd=-1) * 0.5 * (right - left))
-        return edges, pieces
+        return ends, pieces
 
     def _integral(self, rho: float) -> float:
-        edges, pieces = self._panels
+        ends, pieces = self._panels
         whole = np.array([chebyshev.chebval(1.0, c) for c in pieces])
-        ends = np.concatenate([[0.0], np.cumsum(whole)])
-        zero = ends[np.searchsorted(edges, 0.0)]
-        j = int(np.clip(np.searchsorted(edges, rho, side="right") - 1, 0, len(pieces) - 1))
-        x = (2.0 * rho - edges[j] - edges[j + 1]) / (edges[j + 1] - edges[j])
-        return float(ends[j] + chebyshev.chebval(x, pieces[j]) - zero)
+        upto = np.concatenate([[0.0], np.cumsum(whole)])
+        zero = upto[np.searchsorted(ends, 0.0)]
+        j = int(np.clip(np.searchsorted(ends, rho, side="right") - 1, 0, len(pieces) - 1))
+        x = (2.0 * rho - ends[j] - ends[j + 1]) / (ends[j + 1] - ends[j])
+        return float(upto[j] + chebyshev.chebval(x, pieces[j]) - zero)
 
 
 def _scaling(W: sparse.csr_array) -> NDArray:

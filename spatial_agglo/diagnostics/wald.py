@@ -53,11 +53,11 @@ def wald_tests(fit: FitResult) -> pd.DataFrame:
     beta = [fit.names.index(name) for name in lagged]
     rho = fit.names.index("rho")
     m = len(lagged)
-    entities = fit.workspace.data.panel.N
-    if fit.spec.cov.name == "clustered" and entities <= m:
+    clusters = fit.details.get("clusters")
+    if clusters is not None and clusters <= m:
         raise IdentificationError(
-            f"{m} restrictions cannot be tested jointly with a covariance made of {entities} "
-            "clusters: there must be fewer restrictions than entities. Use another cov."
+            f"{m} restrictions cannot be tested jointly with a covariance made of {clusters} "
+            "clusters (or periods): there must be fewer restrictions. Use another cov."
         )
     R = np.zeros((m, fit.values.size))
     R[np.arange(m), theta] = 1.0
@@ -81,5 +81,5 @@ def require_sdm(fit: FitResult) -> None:
 
 
 def _wald(restriction: NDArray, R: NDArray, covariance: NDArray) -> float:
-    middle = R @ covariance @ R.T
+    middle = R @ np.where(np.isnan(covariance), 0.0, covariance) @ R.T  # sigma2 plays no part
     return float(restriction @ np.linalg.solve(middle, restriction))

@@ -13,7 +13,7 @@ from scipy.special import ndtr, ndtri
 
 from spatial_agglo.core.random import generator
 from spatial_agglo.errors import BoundaryError, OptionError, check_option
-from spatial_agglo.impacts.multipliers import multipliers
+from spatial_agglo.impacts.multipliers import lagged_share, multipliers
 
 if TYPE_CHECKING:
     from spatial_agglo.models.results import FitResult
@@ -152,7 +152,7 @@ def impacts(
     k = len(selection.names)
     if method == "delta":
         J = selection.jacobian(fit.values)
-        covariance = (J @ fit.covariance @ J.T).reshape(3, k, 3, k)
+        covariance = (J @ _known(fit.covariance) @ J.T).reshape(3, k, 3, k)
         variance = np.clip(covariance.reshape(3 * k, 3 * k).diagonal(), 0.0, None).reshape(3, k)
         half = ndtri(0.5 + level / 2.0) * np.sqrt(variance)
         bounds = np.stack([point - half, point + half])
@@ -226,28 +226,36 @@ class _Selection:
 
     def _weights(self, eta: NDArray) -> tuple[tuple[NDArray, ...], tuple[NDArray, ...]]:
         """Return the multipliers (a, b, c, d) at each row of parameters, and their slopes."""
-        W = self.fit.workspace.W
+        space = self.fit.workspace
         zero, one = np.zeros(len(eta)), np.ones(len(eta))
         if self.rho is None:
-            share = 0.0 if W is None else float(W.matrix.sum()) / W.n
-            return (one, zero, one, share * one), (zero, zero, zero, zero)
-        assert W is not None
-        m, slope = multipliers(W, eta[:, self.rho])
+            return (one, zero, one, lagged_share(space) * one), (zero, zero, zero, zero)
+        m, slope = multipliers(space, eta[:, self.rho])
         return (m.a, m.b, m.c, m.d), (slope.a, slope.b, slope.c, slope.d)
+
+
+def _known(covariance: NDArray) -> NDArray:
+    """Return the covariance with zeros for parameters whose variance is not known.
+
+    sigma2 (bootstrap) and phi at its lower end; effects do not depend on them.
+    """
+    return np.where(np.isnan(covariance), 0.0, covariance)
 
 
 def _draw(fit: FitResult, draws: int, rng: np.random.Generator) -> tuple[NDArray, int]:
     """Draw from N(estimates, covariance) inside the parameter space; count the rejected."""
     p = fit.values.size
-    scale = np.sqrt(np.clip(np.diag(fit.covariance), 0.0, None))
+    covariance = _known(fit.covariance)
+    scale = np.sqrt(np.clip(np.diag(covariance), 0.0, None))
     safe = np.where(scale > 0, scale, 1.0)
-    values, vectors = np.linalg.eigh(fit.covariance / np.outer(safe, safe))
+    values, vectors = np.linalg.eigh(covariance / np.outer(safe, safe))
     root = vectors * np.sqrt(np.clip(values, 0.0, None))
     low, high = -np.inf, np.inf
     rho = fit.position("rho")
-    if rho is not None and fit.workspace.W is not None:
-        grid = fit.workspace.W.logdet.grid  # its ends lie just inside the parameter space
-        low, high = float(grid[0]), float(grid[-1])
+    if rho is not None and fit.workspace.weights is not None:
+        # the ends of the grids lie just inside the parameter space
+        grids = [W.logdet.grid for W in fit.workspace.weights.matrices]
+        low, high = max(float(g[0]) for g in grids), min(float(g[-1]) for g in grids)
     kept, rejected = np.zeros((0, p)), 0
     while len(kept) < draws:
         eta = fit.values + (rng.standard_normal((draws, p)) @ root.T) * safe

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
+from scipy import sparse
 
-from spatial_agglo.core.traces import solver
-from spatial_agglo.weights.matrix import SpatialWeights
+from spatial_agglo.core.traces import BLOCK, solver
+from spatial_agglo.models.workspace import Workspace
 
-#: Nodes for the multipliers of a W that is not row-standardised, over the range of the draws.
+#: Nodes for the multipliers that no log-determinant gives, over the range of the draws.
 NODES = 40
 
 
@@ -19,8 +22,10 @@ NODES = 40
 class Multipliers:
     """Average effects are ``direct = a beta + b theta`` and ``total = c beta + d theta``.
 
-    ``a = tr(S^-1)/N``, ``b = tr(S^-1 W)/N``, ``c = 1'S^-1 1/N``, ``d = 1'S^-1 W 1/N``, with
-    ``S = I - rho W``. Each is an array like rho.
+    ``a = tr(S^-1)/n``, ``b = tr(S^-1 D)/n``, ``c = 1'S^-1 1/n``, ``d = 1'S^-1 D 1/n``, with
+    ``S = I - rho W``, D the matrix that lags the regressors (W itself unless told otherwise) and
+    n the number of units; on panels with gaps or weights that change over time, summed over
+    periods and divided by the number of observed cells. Each is an array like rho.
     """
 
     a: NDArray
@@ -29,49 +34,102 @@ class Multipliers:
     d: NDArray
 
 
-def multipliers(W: SpatialWeights, rho: NDArray) -> tuple[Multipliers, Multipliers]:
+def multipliers(space: Workspace, rho: NDArray) -> tuple[Multipliers, Multipliers]:
     """Return the multipliers and their derivatives with respect to rho.
 
     The traces come from the derivatives of the log-determinant:
     ``tr(W S^-1) = -d1``, ``tr(S^-1) = N - rho d1``, ``tr(S^-1 W S^-1) = -(d1 + rho d2)``.
     """
     rho = np.asarray(rho, dtype=float)
-    d1, d2 = W.logdet.derivatives(rho)
-    a, a1 = 1.0 - rho * d1 / W.n, -(d1 + rho * d2) / W.n
-    b, b1 = -d1 / W.n, -d2 / W.n
-    if W.row_standardized:
-        c, c1 = 1.0 / (1.0 - rho), 1.0 / (1.0 - rho) ** 2
-        return Multipliers(a, b, c, c), Multipliers(a1, b1, c1, c1)
-    c, d, c1, d1_ = _sums(W, rho)
+    W, D = space.weights, space.durbin_weights
+    assert W is not None
+    assert D is not None
+    cells = space.data.nobs if space.irregular else W.matrices[0].n
+    times = W.times if space.irregular else np.ones(1)
+    pairs = [
+        (m * first, m * second)
+        for m, (first, second) in (
+            (m, matrix.logdet.derivatives(rho))
+            for m, matrix in zip(times, W.matrices, strict=True)
+        )
+    ]
+    d1, d2 = (np.sum([pair[j] for pair in pairs], axis=0) for j in range(2))
+    a, a1 = 1.0 - rho * d1 / cells, -(d1 + rho * d2) / cells
+    one, one1 = 1.0 / (1.0 - rho), 1.0 / (1.0 - rho) ** 2
+    standard = W.row_standardized and D.row_standardized
+    if D is W and standard:
+        b, b1 = -d1 / cells, -d2 / cells
+        return Multipliers(a, b, one, one), Multipliers(a1, b1, one1, one1)
+    exact = _exact(space, traces=D is not W, sums=not standard)
+    b, c, d, b1, c1, d1_ = _interpolated(exact, rho, W.matrices[0].logdet.interval[1])
+    if D is W:
+        b, b1 = -d1 / cells, -d2 / cells
+    if standard:
+        c, d, c1, d1_ = one, one, one1, one1
     return Multipliers(a, b, c, d), Multipliers(a1, b1, c1, d1_)
 
 
-def _sums(W: SpatialWeights, rho: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Return c, d and their slopes without row-standardisation; interpolated for many rho."""
+def lagged_share(space: Workspace) -> float:
+    """Return ``1'D 1/n``, the multiplier of theta in the total effect of a model without rho."""
+    D = space.durbin_weights
+    if D is None:
+        return 0.0
+    total = sum(m * float(W.matrix.sum()) for m, W in zip(D.times, D.matrices, strict=True))
+    return total / space.data.nobs
+
+
+def _exact(space: Workspace, *, traces: bool, sums: bool) -> Callable[[float], NDArray]:
+    """Return the function rho -> (b, c, d, and their slopes) by solving with S."""
+    W, D = space.weights, space.durbin_weights
+    assert W is not None
+    assert D is not None
+    groups = Counter(zip(W.which, D.which, strict=True))
+    cells = space.data.cells.astype(float)
+    first = {pair: j for j, pair in reversed(list(enumerate(zip(W.which, D.which, strict=True))))}
+
+    def at(rho: float) -> NDArray:
+        total = np.zeros(6)
+        for (i, j), count in groups.items():
+            A, B = W.matrices[i].matrix, D.matrices[j].matrix
+            solve = solver(A, rho)
+            if sums:
+                mask = cells[first[i, j]]
+                x, z = solve(mask), solve(B @ mask)  # S^-1 1, S^-1 D 1
+                y, w = solve(A @ x), solve(A @ z)  # S^-1 W S^-1 1, S^-1 W S^-1 D 1
+                total[[1, 2, 4, 5]] += count * np.array([mask @ part for part in (x, z, y, w)])
+            if traces:
+                total[[0, 3]] += count * np.array(_traces(A, B, solve))
+        return total / cells.sum()
+
+    return at
+
+
+def _traces(
+    A: sparse.csr_array, B: sparse.csr_array, solve: Callable[[NDArray], NDArray]
+) -> tuple[float, float]:
+    """Return ``tr(S^-1 D)`` and ``tr(S^-1 W S^-1 D)``, a block of columns at a time."""
+    columns, level, slope = sparse.csc_array(B), 0.0, 0.0
+    N = B.shape[0]
+    for start in range(0, N, BLOCK):
+        block = slice(start, min(start + BLOCK, N))
+        x = solve(columns[:, block].toarray())
+        level += float(np.trace(x[block]))
+        slope += float(np.trace(solve(A @ x)[block]))
+    return level, slope
+
+
+def _interpolated(exact: Callable[[float], NDArray], rho: NDArray, end: float) -> NDArray:
+    """Return the six functions for each rho, shape (6, ...); interpolated for many rho."""
     if rho.size <= NODES:
-        found = np.array([_sums_at(W, float(r)) for r in rho.ravel()])
-        c, d, c1, d1 = (found[:, j].reshape(rho.shape) for j in range(4))
-        return c, d, c1, d1
+        found = np.array([exact(float(r)) for r in rho.ravel()])
+        return found.T.reshape(6, *rho.shape)
     low, high = float(rho.min()), float(rho.max())
     nodes = np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
     at = 0.5 * (low + high + (high - low) * nodes)
     # the poles at the upper end of the parameter space are divided out, so that what is
     # interpolated is smooth there as well
-    end = W.logdet.interval[1]
-    poles = np.array([1, 1, 2, 2])
-    exact = np.array([_sums_at(W, x) for x in at]) * (1.0 - at / end)[:, None] ** poles
-    weights = np.linalg.solve(chebyshev.chebvander(nodes, NODES - 1), exact)
+    poles = np.array([1, 1, 1, 2, 2, 2])
+    values = np.array([exact(x) for x in at]) * (1.0 - at / end)[:, None] ** poles
+    weights = np.linalg.solve(chebyshev.chebvander(nodes, NODES - 1), values)
     found = chebyshev.chebval((2.0 * rho - low - high) / (high - low), weights)
-    c, d, c1, d1 = (value / (1.0 - rho / end) ** p for value, p in zip(found, poles, strict=True))
-    return c, d, c1, d1
-
-
-def _sums_at(W: SpatialWeights, rho: float) -> tuple[float, float, float, float]:
-    solve = solver(W.matrix, rho)
-    one = np.ones(W.n)
-    Wone = W.matrix @ one
-    x = solve(one)  # S^-1 1
-    z = solve(Wone)  # S^-1 W 1
-    y = solve(W.matrix @ x)  # S^-1 W S^-1 1
-    w = solve(W.matrix @ z)  # S^-1 W S^-1 W 1
-    return x.mean(), z.mean(), y.mean(), w.mean()
+    return np.stack([v / (1.0 - rho / end) ** p for v, p in zip(found, poles, strict=True)])

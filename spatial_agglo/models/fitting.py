@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from spatial_agglo.core.meat import Blocks, Couplings, meat, opg
 from spatial_agglo.core.moments import Column
 from spatial_agglo.core.within import Projector, removes_entity, removes_time
 from spatial_agglo.errors import IdentificationError, WeightsError, listing
-from spatial_agglo.models.covariances import Expected, Observed, OuterProduct
+from spatial_agglo.models.bootstrapped import bootstrap
+from spatial_agglo.models.covariances import Bootstrap, Expected, Observed, OuterProduct
 from spatial_agglo.models.kernels import kernel
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import ModelSpec
@@ -27,18 +29,24 @@ from spatial_agglo.weights.matrix import SpatialWeights
 
 def fit(spec: ModelSpec, space: Workspace) -> FitResult:
     """Estimate one model on a workspace that may already hold its moments."""
+    if spec.dynamic is not None:
+        from spatial_agglo.models.dynamic import dynamic
+
+        return dynamic(spec, space, lags=spec.dynamic, correct=spec.bias_correction)
+    if spec.effects == "random":
+        from spatial_agglo.models.random_effects import fit_random
+
+        return fit_random(spec, space)
     engine = Engine(spec, space)
     estimate = engine.estimate
     if spec.likelihood == "corrected":
         estimate = engine.corrected(estimate)
     values = engine.values(estimate)
     covariance = engine.covariance(estimate)
-    shift = engine.uncentring()
-    if shift is not None:
-        values[0] += shift @ values + space.shifts(spec.effects)[0]  # type: ignore[index]
-        J = np.eye(values.size)
-        J[0] += shift
-        covariance = J @ covariance @ J.T
+    if not isinstance(spec.cov, Bootstrap):  # its draws are in the units of the data
+        values, covariance = uncentre(spec, space, engine.names, values, covariance)
+    else:
+        values, _ = uncentre(spec, space, engine.names, values, np.zeros_like(covariance))
     return FitResult(
         spec=spec,
         names=engine.names,
@@ -50,7 +58,32 @@ def fit(spec: ModelSpec, space: Workspace) -> FitResult:
         workspace=space,
         resid=engine.innovations(estimate),
         notes=engine.notes(),
+        details=engine.details,
     )
+
+
+def uncentre(
+    spec: ModelSpec, space: Workspace, names: Sequence[str], values: NDArray, covariance: NDArray
+) -> tuple[NDArray, NDArray]:
+    """Put back into the intercept the means that were taken out of the data.
+
+    ``alpha = alpha_c + (1 - rho) mean(y) - mean(x)'(beta + theta)``, and the same linear map for
+    the covariance.
+    """
+    shifts = space.shifts(spec.effects)
+    if shifts is None:
+        return values, covariance
+    gradient = np.zeros(len(names))
+    for j, (_, column) in enumerate(space.regressors(spec)[0]):
+        if column > 1:
+            gradient[j] = -shifts[column - 1]
+    if spec.has_lag:
+        gradient[names.index("rho")] = -shifts[0]
+    values = values.copy()
+    values[0] += gradient @ values + shifts[0]
+    J = np.eye(values.size)
+    J[0] += gradient
+    return values, J @ covariance @ J.T
 
 
 class Engine:
@@ -72,7 +105,7 @@ class Engine:
         )
         self.terms = space.terms(spec)
         self.extra_notes: tuple[str, ...] = ()
-        self.clusters: int | None = None
+        self.details: dict[str, Any] = {}
         self.estimate = maximize(self.filtered, self.terms)
 
     def values(self, estimate: Estimate) -> NDArray:
@@ -80,22 +113,6 @@ class Engine:
         spatial = [estimate.rho] if self.spec.has_lag else []
         spatial += [estimate.lam] if self.spec.has_error else []
         return np.concatenate([estimate.gamma, spatial, [estimate.sigma2]])
-
-    def uncentring(self) -> NDArray | None:
-        """Gradient of the intercept with respect to the parameters when means were taken out.
-
-        ``alpha = alpha_c + (1 - rho) mean(y) - mean(x)'(beta + theta)``.
-        """
-        shifts = self.space.shifts(self.spec.effects)
-        if shifts is None:
-            return None
-        gradient = np.zeros(len(self.names))
-        for j, (_, column) in enumerate(self.regressors):
-            if column > 1:
-                gradient[j] = -shifts[column - 1]
-        if self.spec.has_lag:
-            gradient[self.names.index("rho")] = -shifts[0]
-        return gradient
 
     # --- data pass --------------------------------------------------------------------
 
@@ -133,11 +150,23 @@ class Engine:
         """Return the covariance matrix that the specification asks for."""
         kind = self.spec.cov
         if isinstance(kind, Expected):
-            return _invert(self.expected(estimate))
-        bread = _invert(information.observed(self.filtered, self.terms, estimate))
+            return invert(self.expected(estimate))
+        bread = invert(information.observed(self.filtered, self.terms, estimate))
         if isinstance(kind, Observed):
             return bread
+        if isinstance(kind, Bootstrap):
+            return self._bootstrap(estimate, kind)
         return self._sandwich(estimate, bread)
+
+    def _bootstrap(self, estimate: Estimate, options: Bootstrap) -> NDArray:
+        found, remarks = bootstrap(
+            self.spec, self.space, estimate, self.innovations(estimate), options
+        )
+        self.extra_notes += remarks
+        self.details["draws"] = found.succeeded
+        covariance = found.covariance()
+        covariance[-1] = covariance[:, -1] = np.nan
+        return covariance
 
     def couplings(self, estimate: Estimate) -> list[Coupling]:
         """Return H for every matrix that differs."""
@@ -233,7 +262,7 @@ class Engine:
         chosen = kernel(self.spec.cov, data.panel)
         found = meat(chosen, s, v, couplings, effects=fixed, observed=seen)
         self.extra_notes += found.notes
-        self.clusters = found.clusters
+        self.details["clusters"] = found.clusters
         V = bread @ found.matrix @ bread
         return 0.5 * (V + V.T)
 
@@ -289,32 +318,32 @@ class Engine:
 
     def notes(self) -> tuple[str, ...]:
         """Return what the reader of the result must know."""
-        spec, space = self.spec, self.space
-        out = list(self.extra_notes)
-        named = [
-            ("W", space.weights, spec.has_lag or spec.has_durbin or spec.has_error),
-            ("W of the regressors", space.durbin_weights, spec.has_durbin),
-            ("W of the error process", space.error_weights, spec.has_error),
-        ]
-        said: list[Weighting] = []
-        for name, weights, used in named:
-            if weights is None or not used or weights in said:
-                continue
-            said.append(weights)
-            out.append(f"{name}: {_described(weights)}")
-            if name == "W" and spec.spatial:
-                methods = dict.fromkeys(W.logdet.method for W in weights.matrices)
-                out.append(f"log-determinant: {', '.join(methods)}")
-            if not weights.row_standardized and spec.spatial:
-                out.append(f"{name} is not row-standardised")
-                if (
-                    removes_time(spec.fixed)
-                    and spec.likelihood == "transformed"
-                    and said[0] is weights
-                ):
-                    out.append(_PERIODS[space.irregular])
-        out += _gaps(spec, space)
-        return tuple(out)
+        return (*self.extra_notes, *notes(self.spec, self.space))
+
+
+def notes(spec: ModelSpec, space: Workspace) -> list[str]:
+    """Say which weights were used, and what was left out."""
+    out: list[str] = []
+    named = [
+        ("W", space.weights, spec.has_lag or spec.has_durbin or spec.has_error),
+        ("W of the regressors", space.durbin_weights, spec.has_durbin),
+        ("W of the error process", space.error_weights, spec.has_error),
+    ]
+    said: list[Weighting] = []
+    for name, weights, used in named:
+        if weights is None or not used or weights in said:
+            continue
+        said.append(weights)
+        out.append(f"{name}: {_described(weights)}")
+        if name == "W" and spec.spatial:
+            methods = dict.fromkeys(W.logdet.method for W in weights.matrices)
+            out.append(f"log-determinant: {', '.join(methods)}")
+        if not weights.row_standardized and spec.spatial:
+            out.append(f"{name} is not row-standardised")
+            periods = removes_time(spec.fixed) and spec.likelihood == "transformed"
+            if periods and said[0] is weights:
+                out.append(_PERIODS[space.irregular])
+    return [*out, *_gaps(spec, space)]
 
 
 #: What becomes of period effects when W is not row-standardised.
@@ -355,7 +384,7 @@ def _gaps(spec: ModelSpec, space: Workspace) -> list[str]:
     return out
 
 
-def _invert(info: NDArray) -> NDArray:
+def invert(info: NDArray) -> NDArray:
     """Invert an information matrix, equilibrated; raise when it is not positive definite."""
     scale = 1.0 / np.sqrt(np.abs(np.diag(info)))
     R = info * np.outer(scale, scale)

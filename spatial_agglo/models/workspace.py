@@ -56,6 +56,14 @@ class Workspace:
         """Resolve the labels: evaluate the formula, align W with the panel's entities."""
         return cls(variables(formula, panel), W, W_error=W_error, W_durbin=W_durbin)
 
+    def with_data(self, data: Variables) -> Workspace:
+        """Return a workspace with the same weights and other variables of the same cells."""
+        other = Workspace(data, None)
+        other.weights = self.weights
+        other.error_weights = self.error_weights
+        other.durbin_weights = self.durbin_weights
+        return other
+
     # --- weights ----------------------------------------------------------------------
 
     @property

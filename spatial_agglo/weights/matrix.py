@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.sparse import linalg as sparse_linalg
 
-from spatial_agglo.core.logdet import LogDet, log_determinant
+from spatial_agglo.core.logdet import BACK_ENDS, LogDet, check_back_end, log_determinant
 from spatial_agglo.core.moments import MatrixLike
 from spatial_agglo.errors import (
     AlignmentError,
@@ -279,8 +280,47 @@ class SpatialWeights:
         if self._source is not None:
             return self._source.logdet
         if self._logdet is None:
-            self._logdet = log_determinant(self.matrix)
+            self._logdet = log_determinant(self.matrix, self._back_end)
         return self._logdet
+
+    #: What the user wants the log-determinant computed by.
+    _back_end = "auto"
+
+    def with_logdet(self, how: str) -> SpatialWeights:
+        """Return the same weights whose log-determinant is computed in the way that is named.
+
+        The default, "auto", is the fastest; what it chose is in ``W.logdet.method`` and in the
+        notes of every fit. An aligned copy keeps the choice; a matrix with other values
+        (``standardize``, ``subset``, ``T``) starts from "auto" again.
+
+        Parameters
+        ----------
+        how : {"auto", "spectrum", "ldl", "lu"}
+            "spectrum": from all eigenvalues, for up to 12,000 units. "ldl": sparse LDL' factors
+            at a few values of rho, interpolated to their precision; for symmetric weights,
+            row-standardised or not. "lu": the same from sparse LU factors, for any weights; its
+            parameter space ends at -1/r, r the spectral radius, where the others may go further.
+
+        Raises
+        ------
+        OptionError
+            ``how`` is unknown.
+        WeightsError
+            The matrix is too large for "spectrum", or "ldl" is asked for a matrix that no
+            diagonal scaling makes symmetric.
+
+        Examples
+        --------
+        >>> W = SpatialWeights.from_dense([[0, 1, 1], [1, 0, 0], [1, 0, 0]], ids=["a", "b", "c"])
+        >>> W.logdet.method, W.with_logdet("ldl").logdet.method
+        ('spectrum', "sparse LDL' with Chebyshev interpolation")
+        """
+        if how in ("spectrum", "ldl"):
+            check_back_end(self.matrix, how)
+        out = copy.copy(self)
+        out._back_end = check_option("logdet", how, BACK_ENDS)
+        out._source = None
+        return out
 
     @cached_property
     def operator(self) -> MatrixLike:
