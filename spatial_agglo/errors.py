@@ -40,6 +40,10 @@ class BoundaryError(SpatialAggloError, ArithmeticError):
     """The likelihood has no interior maximum in the parameter space."""
 
 
+class ConvergenceError(SpatialAggloError, ArithmeticError):
+    """A search stopped before it reached a maximum."""
+
+
 class MissingDependencyError(SpatialAggloError, ImportError):
     """An optional library is needed and not installed."""
 

@@ -180,6 +180,20 @@ def check_residual(ssr: float, total: float) -> None:
         )
 
 
+def reduced_many(filtered: Filtered, lams: NDArray) -> NDArray:
+    """Return ``C(lam)`` of :func:`reduced` for many lambdas at once, shape (m, first, first)."""
+    first, mixed = filtered.first, filtered.cross + filtered.cross.T
+    lam = np.asarray(lams, dtype=float)[:, None, None]
+    A = filtered.own - lam * mixed + lam**2 * filtered.lagged
+    scale = 1.0 / np.sqrt(np.einsum("mii->mi", A))
+    R = A * scale[:, :, None] * scale[:, None, :]
+    C = R[:, :first, :first]
+    if A.shape[1] > first:
+        solved = np.linalg.solve(R[:, first:, first:], R[:, first:, :first])
+        C = C - R[:, :first, first:] @ solved
+    return C / scale[:, :first, None] / scale[:, None, :first]
+
+
 def reduced(filtered: Filtered, lam: float, order: int) -> NDArray:
     """Return the cross-products of (y, Wy) with the regressors partialled out, or a derivative.
 

@@ -16,9 +16,10 @@ from spatial_agglo.core.likelihood import (
     check_residual,
     complete,
     reduced,
+    reduced_many,
     solve_spd,
 )
-from spatial_agglo.errors import BoundaryError
+from spatial_agglo.errors import BoundaryError, ConvergenceError
 
 #: Points of the scan in each spatial parameter when a model has both.
 SCAN = 81
@@ -31,6 +32,8 @@ def maximize(filtered: Filtered, terms: Terms) -> Estimate:
     ------
     BoundaryError
         The likelihood rises up to an end of the parameter space.
+    ConvergenceError
+        Both parameters, and the search for the maximum fails.
     """
     if terms.rho is not None and terms.lam is not None:
         return complete(filtered, terms, *_both(filtered, terms))
@@ -73,10 +76,11 @@ def _error_profile(filtered: Filtered, terms: Terms) -> tuple[Profile, Profile]:
     """Value and score of the likelihood in lambda, by regression on filtered data."""
     jacobian, n = terms.lam, terms.n
     assert jacobian is not None
+    reduced(filtered, 0.0, 0)  # raises on an exact fit
 
     def value(lam: NDArray) -> NDArray:
-        ssr = np.array([reduced(filtered, float(x), 0)[0, 0] for x in np.ravel(lam)])
-        return jacobian.value(lam) - 0.5 * n * np.log(ssr.reshape(np.shape(lam)))
+        ssr = reduced_many(filtered, lam)[:, 0, 0]
+        return jacobian.value(lam) - 0.5 * n * np.log(ssr)
 
     def score(lam: NDArray) -> NDArray:
         ssr, slope = reduced(filtered, float(lam), 0), reduced(filtered, float(lam), 1)
@@ -151,8 +155,9 @@ def _both(filtered: Filtered, terms: Terms) -> tuple[float, float]:
     """
     assert terms.rho is not None
     assert terms.lam is not None
+    reduced(filtered, 0.0, 0)  # raises on an exact fit
     rho, lam = _points(terms.rho), _points(terms.lam)
-    C = np.array([reduced(filtered, float(x), 0) for x in lam])
+    C = reduced_many(filtered, lam)
     r = rho[:, None]
     ssr = C[:, 0, 0] - 2.0 * r * C[:, 0, 1] + r**2 * C[:, 1, 1]
     values = terms.rho.value(rho)[:, None] + terms.lam.value(lam) - 0.5 * terms.n * np.log(ssr)
@@ -167,12 +172,19 @@ def _both(filtered: Filtered, terms: Terms) -> tuple[float, float]:
         polished = _polish(filtered, terms, float(rho[i]), float(lam[j]))
         if polished is not None:
             found.append(polished)
-    best = values[tuple(peaks[0])]
-    if not found or max(found)[0] < best:
-        i, j = peaks[0]
-        at_rho = i in (0, rho.size - 1)
-        name, where = ("rho", rho[i]) if at_rho else ("lambda", lam[j])
-        raise _edge(name, (terms.rho if at_rho else terms.lam).interval, float(where))
+    i, j = peaks[0]
+    if not found or max(found)[0] < values[i, j]:
+        for name, at, points, jacobian in (
+            ("rho", i, rho, terms.rho),
+            ("lambda", j, lam, terms.lam),
+        ):
+            if at in (0, points.size - 1):
+                raise _edge(name, jacobian.interval, float(points[at]))
+        raise ConvergenceError(
+            f"The search for the maximum near rho = {rho[i]:.4f}, lambda = {lam[j]:.4f} did not "
+            "converge: the likelihood is almost flat there, for rho and lambda are hard to tell "
+            "apart. Use a model with one of them (sdm, sdem), or another W for the error process."
+        )
     _, best_rho, best_lam = max(found)
     return best_rho, best_lam
 

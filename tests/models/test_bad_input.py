@@ -288,7 +288,7 @@ def test_too_few_clusters_for_a_joint_test():
     panel = sa.Panel(frame, entity="i", time="t")
     W = sa.SpatialWeights.from_dense([[0, 1, 0], [1, 0, 2], [0, 1, 0]], list("abc")).standardize()
     fit = sa.sdm("y ~ x0 + x1 + x2", panel, W, effects="entity", cov="clustered")
-    with pytest.raises(IdentificationError, match="fewer restrictions than entities"):
+    with pytest.raises(IdentificationError, match="3 clusters.*fewer restrictions"):
         sa.wald_tests(fit)
 
 
@@ -302,3 +302,11 @@ def test_isolates_are_named_where_rows_must_sum_to_one(cigarettes, queen):
     local = sa.esda.local_moran(cigarettes, "logc", W, permutations=99).loc["Ohio"]
     assert local["I"].isna().all()
     assert sa.esda.local_geary(cigarettes, "logc", W, permutations=19).loc["Ohio", "C"].isna().all()
+
+
+def test_a_search_that_does_not_converge(cigarettes, queen, monkeypatch):
+    from spatial_agglo.core import maximize
+
+    monkeypatch.setattr(maximize, "_polish", lambda *_: None)
+    with pytest.raises(sa.errors.ConvergenceError, match=r"near rho = .*sdm, sdem"):
+        sa.gns(FORMULA, cigarettes, queen)
