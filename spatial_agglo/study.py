@@ -284,9 +284,6 @@ def run(study: Study) -> StudyResult:
     ('sdm', 0.271)
     """
     panel = study.panel
-    _LOG.info("study %s: Moran's I", study.name)
-    found = moran(panel, _variables(study), study.W)
-    found = found.rename_axis(["variable", str(panel.frame.index.names[1])])
     _LOG.info("study %s: choice of a model", study.name)
     choice = choose_model(
         study.formula,
@@ -297,6 +294,9 @@ def run(study: Study) -> StudyResult:
         cov=study.cov,
         alpha=study.alpha,
     )
+    _LOG.info("study %s: Moran's I", study.name)
+    found = moran(panel, _variables(study), study.W)
+    found = found.rename_axis(["variable", str(panel.times.name)])
     fit = choice.fit
     return StudyResult(study=study, moran=found, choice=choice, fit=fit, impacts=fit.impacts())
 

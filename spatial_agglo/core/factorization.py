@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +10,25 @@ from scipy import sparse
 from scipy.sparse import csgraph
 from scipy.sparse import linalg as sparse_linalg
 
-#: ``rho -> (ln|I - rho W|, non-zeros of both factors)``.
-Factorize: TypeAlias = Callable[[float], tuple[float, int]]
+
+class Factorize(Protocol):
+    """What a sparse factorisation is asked for."""
+
+    def __call__(self, rho: float) -> tuple[float, int]:
+        """Return ``ln|I - rho W|``, and the non-zeros of both factors."""
+
+
+class LU(Protocol):
+    """One that can also scale the columns of W."""
+
+    def __call__(self, rho: float | NDArray) -> tuple[float, int]:
+        """Return ``ln|I - W diag(rho)|``, and the non-zeros of both factors."""
 
 
 def ldl(symmetric: sparse.csr_array) -> Factorize:
-    """Factorise ``I - rho W`` as LDL', W symmetric; the symbolic analysis is made once.
+    """Factorise by LDL', W symmetric; the symbolic analysis is made once.
 
-    The value is NaN where ``I - rho W`` is not positive definite.
+    The value is NaN where the matrix is not positive definite.
     """
     import qdldl
 
@@ -50,16 +60,24 @@ def ldl(symmetric: sparse.csr_array) -> Factorize:
     return evaluate
 
 
-def lu(W: sparse.csr_array) -> Factorize:
-    """Factorise ``I - rho W`` by SuperLU; the ordering of the first time is kept."""
-    identity = sparse.eye_array(W.shape[0], format="csc")
-    weights = sparse.csc_array(W)
+def lu(W: sparse.csr_array) -> LU:
+    """Factorise by SuperLU; the ordering of the first time is kept.
+
+    Instead of rho there may be an array, for ``I - W diag(rho)``.
+    """
+    N = W.shape[0]
+    identity = sparse.eye_array(N, format="csc")
+    weights, to = sparse.csc_array(W), np.arange(N)
     order = "MMD_AT_PLUS_A"
 
-    def evaluate(rho: float) -> tuple[float, int]:
-        nonlocal weights, order
-        factor = factorize(sparse.csc_array(identity - rho * weights), order)
-        if order != "NATURAL" and rho != 0:
+    def evaluate(rho: float | NDArray) -> tuple[float, int]:
+        nonlocal weights, to, order
+        scale = np.repeat(np.broadcast_to(rho, N)[to], np.diff(weights.indptr))
+        scaled = sparse.csc_array(
+            (scale * weights.data, weights.indices, weights.indptr), shape=(N, N)
+        )
+        factor = factorize(sparse.csc_array(identity - scaled), order)
+        if order != "NATURAL" and np.all(rho != 0):
             to = np.argsort(factor.perm_c)
             weights, order = sparse.csc_array(weights[to][:, to]), "NATURAL"
         return float(np.log(np.abs(factor.U.diagonal())).sum()), int(factor.nnz)
@@ -77,11 +95,24 @@ def factorize(S: sparse.csc_array, order: str = "MMD_AT_PLUS_A") -> sparse_linal
     )
 
 
-def symmetrize(W: sparse.csr_array, tolerance: float = 1e-12) -> sparse.csr_array | None:
+def symmetrize(W: sparse.csr_array) -> sparse.csr_array | None:
     """Return a symmetric matrix similar to ``W`` by a diagonal scaling, or None.
 
-    A row-standardised symmetric matrix ``D^-1 B`` is similar to ``D^-1/2 B D^-1/2``. The
-    scaling is found along a spanning forest, so that it need not be told.
+    A row-standardised symmetric matrix ``D^-1 B`` is similar to ``D^-1/2 B D^-1/2``.
+    """
+    W = W if W.has_sorted_indices else W.sorted_indices()
+    if similarity(W) is None:
+        return None
+    T = sparse.csr_array(W.T)
+    T.sort_indices()
+    return sparse.csr_array((np.sqrt(W.data * T.data), W.indices, W.indptr), shape=W.shape)
+
+
+def similarity(W: sparse.csr_array, tolerance: float = 1e-12) -> NDArray | None:
+    """Return d with ``W = diag(d) A diag(1/d)`` and A symmetric, or None if there is none.
+
+    ``w_ij / w_ji = (d_i / d_j)^2``. The scaling is found along a spanning forest, so that it
+    need not be told.
     """
     W = W if W.has_sorted_indices else W.sorted_indices()
     T = sparse.csr_array(W.T)
@@ -97,11 +128,11 @@ def symmetrize(W: sparse.csr_array, tolerance: float = 1e-12) -> sparse.csr_arra
         return bool(np.abs(gap).max(initial=0.0) <= limit)
 
     # One value per row, as in standardised contiguity, tells the scale at once.
-    guess = np.zeros(W.shape[0])
-    guess[rows] = -np.log(W.data)
-    if not (fits(guess) or fits(_propagate(W, rows, log_ratio))):
-        return None
-    return sparse.csr_array((np.sqrt(W.data * T.data), W.indices, W.indptr), shape=W.shape)
+    scale = np.zeros(W.shape[0])
+    scale[rows] = -np.log(W.data)
+    if not fits(scale):
+        scale = _propagate(W, rows, log_ratio)
+    return np.exp(-0.5 * scale) if fits(scale) else None
 
 
 def _propagate(W: sparse.csr_array, rows: NDArray, log_ratio: NDArray) -> NDArray:

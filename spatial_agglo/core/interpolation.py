@@ -19,6 +19,8 @@ from spatial_agglo.core.parameter_space import edges
 TOLERANCE = 1e-8
 #: A panel of z is as wide as this share of what is left to the edge of the disc.
 WIDTH = 1 / 12
+#: The panel around zero.
+INNER = 0.1
 #: Panels go on until z is this close to the edge of the disc.
 CLOSE = 1e-7
 #: A product of powers of W is made while it costs less than this share of a factorisation.
@@ -43,7 +45,7 @@ class Interpolant:
     chart: Chart
     traces: NDArray
     _exact: dict[float, float] = field(default_factory=dict, repr=False)
-    _panels: dict[int, NDArray] = field(default_factory=dict, repr=False)
+    _panels: dict[tuple[float, float, int], NDArray] = field(default_factory=dict, repr=False)
 
     @cached_property
     def grid(self) -> NDArray:
@@ -75,10 +77,18 @@ class Interpolant:
         """Edges of the panels of z; between the two in the middle the traces suffice."""
         m = self.traces.size
         z = [(0.5 * TOLERANCE / m) ** (1.0 / max(m - 2, 1))]
+        z += [INNER] if z[0] < INNER else []
         while 1.0 - z[-1] > CLOSE:
-            z.append(z[-1] + min(z[-1], WIDTH * (1.0 - z[-1])))
+            z.append(z[-1] + WIDTH * (1.0 - z[-1]))
         side = np.array(z)
         return np.concatenate([-side[::-1], side])
+
+    def _ends(self, panel: int) -> tuple[float, float, int]:
+        """Return the ends of a panel, and the power of z that its polynomial is times."""
+        left, right = float(self._edges[panel]), float(self._edges[panel + 1])
+        if max(-left, right) <= INNER:  # divided by a power of z, rounding would grow
+            return -INNER, INNER, 0
+        return left, right, self.traces.size
 
     def _evaluate(self, rho: NDArray, *, derivatives: bool) -> Triple:
         flat = _inside(np.ravel(rho), self.interval)
@@ -100,59 +110,61 @@ class Interpolant:
 
     def _dearer(self, panel: int, rho: NDArray) -> bool:
         """Whether a panel that is not there yet costs more than the values one by one."""
-        if panel in self._panels or panel == self._middle:
+        if panel == self._middle or self._ends(panel) in self._panels:
             return False
-        return np.unique(rho).size < self._nodes(panel)
+        return np.unique(rho).size < self._nodes(*self._ends(panel))
 
     @property
     def _middle(self) -> int:
         return self._edges.size // 2 - 1
 
     def _on_panel(self, panel: int, z: NDArray) -> Triple:
-        """Return ``inner + series + z^m R`` on a panel, with its derivatives by z."""
-        head = self._series[0]
-        value, first, second = _plus_series(self.chart.inner(z), head, z)
+        """Return ``inner + series + z^p R`` on a panel, with its derivatives by z."""
+        value, first, second = _plus_series(self.chart.inner(z), self._series[0], z)
         if panel == self._middle:
             return value, first, second
-        m, c = head.size, self._panel(panel)
-        left, right = self._edges[panel], self._edges[panel + 1]
+        left, right, p = self._ends(panel)
+        c = self._panel(left, right, p)
         x, scale = (2.0 * z - left - right) / (right - left), 2.0 / (right - left)
         R = [chebyshev.chebval(x, chebyshev.chebder(c, j)) * scale**j for j in range(3)]
-        P = [z**m, m * z ** (m - 1), m * (m - 1) * z ** (m - 2)]
+        if p == 0:
+            return value + R[0], first + R[1], second + R[2]
+        P = [z**p, p * z ** (p - 1), p * (p - 1) * z ** (p - 2)]
         return (
             value + P[0] * R[0],
             first + P[1] * R[0] + P[0] * R[1],
             second + P[2] * R[0] + 2.0 * P[1] * R[1] + P[0] * R[2],
         )
 
-    def _panel(self, panel: int) -> NDArray:
+    def _panel(self, left: float, right: float, p: int) -> NDArray:
         """Return the Chebyshev coefficients of R on a panel."""
-        if panel not in self._panels:
-            left, right = self._edges[panel], self._edges[panel + 1]
-            n = self._nodes(panel)
+        key = (left, right, p)
+        if key not in self._panels:
+            n = self._nodes(left, right, p)
             nodes = np.cos(np.pi * (np.arange(n) + 0.5) / n)
             z = 0.5 * (left + right + (right - left) * nodes)
-            rho, head = self.chart.rho(z), self._series[0]
+            rho = self.chart.rho(z)
             exact = np.array([self._at(float(r)) for r in rho])
             rest = exact - self.chart.base(rho)[0] - self.chart.inner(z)[0]
-            rest = (rest - polynomial.polyval(z, head)) / z**head.size
-            self._panels[panel] = linalg.solve(chebyshev.chebvander(nodes, n - 1), rest)
-        return self._panels[panel]
+            rest = (rest - polynomial.polyval(z, self._series[0])) / z**p
+            self._panels[key] = linalg.solve(chebyshev.chebvander(nodes, n - 1), rest)
+        return self._panels[key]
 
-    def _nodes(self, panel: int) -> int:
+    def _nodes(self, left: float, right: float, p: int) -> int:
         """Return how many nodes the bound of the coefficients asks for on a panel.
 
-        ``|R| <= reach / (m (1 - x))`` on an ellipse around the panel that reaches out to x, so
-        the Chebyshev coefficients fall like ``r^-k``, r the sum of its half-axes in units of
-        half the panel; aliasing doubles them, and k^4/3 bounds the second derivative of T_k.
+        What is left of the series is at most ``reach x^m / (m (1 - x))`` in modulus on an
+        ellipse around the panel that reaches out to x, and divided by ``z^p`` with p = m at most
+        ``reach / (m (1 - x))``. So the Chebyshev coefficients fall like ``r^-k``, r the sum of
+        the half-axes in units of half the panel; aliasing doubles them, and k^4/3 bounds the
+        second derivative of T_k.
         """
-        left, right = np.sort(np.abs(self._edges[panel : panel + 2]))
-        m = self.traces.size
-        centre, half = 0.5 * (left + right), 0.5 * (right - left)
+        m, far = self.traces.size, max(abs(left), abs(right))
+        centre, half = 0.5 * abs(left + right), 0.5 * (right - left)
         r = np.geomspace(1.5, 2.0 * (1.0 - centre) / half, 200)
         x = centre + 0.5 * half * (r + 1.0 / r)
         r, x = r[x < 1.0], x[x < 1.0]
-        bound = 4.0 / (m * (1.0 - x)) * right**m
+        bound = 4.0 / (m * (1.0 - x)) * (far**p if p else x**m)
         n = np.arange(2, 60)[:, None]
         error = bound * n**4 / 3.0 * r ** -n.astype(float) / (1.0 - 1.0 / r)
         enough = error.min(axis=1) <= TOLERANCE * (half / (1.0 - centre)) ** 2

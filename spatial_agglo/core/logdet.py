@@ -10,12 +10,13 @@ from typing import Protocol
 
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.sparse import csgraph
 
 from spatial_agglo.core.charts import Chart, Disc, Slits
-from spatial_agglo.core.factorization import factorize, ldl, lu, symmetrize
+from spatial_agglo.core.factorization import Factorize, factorize, ldl, lu, symmetrize
 from spatial_agglo.core.interpolation import Interpolant, power_traces
 from spatial_agglo.core.parameter_space import certified, radius
-from spatial_agglo.core.spectrum import Spectrum
+from spatial_agglo.core.spectrum import NO_WAY_BACK, Spectrum
 from spatial_agglo.errors import WeightsError, check_option
 
 __all__ = [
@@ -134,8 +135,11 @@ def check_back_end(W: sparse.csr_array, how: str) -> sparse.csr_array | None:
 def _factorized(W: sparse.csr_array, symmetric: sparse.csr_array | None) -> tuple[Interpolant, int]:
     """Return the interpolant of a sparse factorisation, and the non-zeros of the factors."""
     N = W.shape[0]
-    largest = radius(W)
+    if symmetric is None and csgraph.connected_components(W, connection="strong")[0] == N:
+        raise WeightsError(NO_WAY_BACK)
+    largest = radius(W, symmetric)
     chart: Chart
+    evaluate: Factorize
     fill = 0
     if symmetric is None:
         evaluate = lu(W)

@@ -1,25 +1,7 @@
 """Meats: the middle of every sandwich covariance, with the covariance of scores across units.
 
-The score of rho (or lambda) in cell c = (unit, period) contains ``v_c (H v)_c / sigma2``. It is
-a term of a quadratic form, so scores of *different* cells are correlated even when the errors
-are independent, and a sum of outer products misses that. For cells c and d that a kernel holds
-to be unrelated, with e ~ d and f ~ c meaning "related by the kernel",
-
-    cov(s^a_c, s^b_d) = sum_{e ~ d, f ~ c} H^a_ce H^b_df E[v_c v_f] E[v_e v_d] / sigma2^2 :
-
-each factor of one product pairs with a factor of the other. All other products of moments
-vanish, as do those with the scores of beta and sigma2, so only the block of the spatial
-parameters changes. `meat` adds what the kernel's outer products leave out ("mutual" below):
-
-=================  =======================================================================
-`Robust`           ``sum_{i != j, t} H^a_ij H^b_ji v_it^2 v_jt^2``
-`Clustered`        ``sum_{g != h} A^a_gh A^b_hg``, ``A_gh = sum_{c in g, e in h} v_c H_ce v_e``;
-                   by entity that is ``sum_{i != j} H^a_ij H^b_ji (sum_t v_it v_jt)^2``
-`TwoWayClustered`  first + second - intersection, each with its own
-`DriscollKraay`    nothing: a period's sum already holds every pair of units
-`Conley`           ``sum_{t,s} k_ts sum_ij (1 - K_ij) (B^a_t K)_ij (B^b_s K)_ji``, with
-                   ``B_t = diag(v_t) H diag(v_t)`` without its diagonal
-=================  =======================================================================
+Outer products of scores within what a kernel relates, plus the mutual terms of
+:mod:`spatial_agglo.core.mutual` for rho and lambda.
 
 Scores are centred on average over units, not unit by unit. Where units differ in variance, or
 errors are correlated across them, the score of a unit has a mean, whose square enters sums over
@@ -30,165 +12,29 @@ inconsistent: the errors are those of the value that it converges to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse import csgraph
 
+from spatial_agglo.core.kernels import (
+    Clustered,
+    Conley,
+    DriscollKraay,
+    Kernel,
+    Robust,
+    TwoWayClustered,
+    bartlett,
+    default_lags,
+    time_labels,
+)
+from spatial_agglo.core.mutual import Couplings, membership, mutual_clusters, mutual_conley
 from spatial_agglo.core.within import removes_entity, removes_time
 from spatial_agglo.errors import DataError, IdentificationError, OptionError, check_option
 
-#: Above this many units (Conley) or clusters no dense square array of them is made.
-DENSE_LIMIT = 5_000
 #: A scaled eigenvalue below minus this share of the largest is negative, not rounding.
 NEGATIVE = 1e-9
-
-Block: TypeAlias = tuple[slice, Sequence[NDArray], Sequence[NDArray]]
-Blocks: TypeAlias = Callable[[], Iterable[Block]]
-
-
-@dataclass(frozen=True)
-class Robust:
-    """Each cell by itself: heteroskedastic, independent errors (White 1980)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Clustered:
-    """Errors that are related in any way within clusters, and not between them.
-
-    Attributes
-    ----------
-    labels : ndarray of int, shape (T, N)
-        Cluster of every cell; what stands in unobserved cells is not read.
-    """
-
-    labels: NDArray
-
-
-@dataclass(frozen=True, eq=False)
-class TwoWayClustered:
-    """Errors related within either of two partitions: ``V1 + V2 - V12``.
-
-    Cameron, Gelbach & Miller (2011). Both ``labels`` are integers of shape (T, N).
-    """
-
-    first: NDArray
-    second: NDArray
-
-
-@dataclass(frozen=True)
-class DriscollKraay:
-    """Errors related between all units, fading over ``lags`` periods (many periods needed).
-
-    ``sum_l k_l (Gamma_l + Gamma_l')`` of the period sums of scores with Bartlett weights
-    ``k_l = 1 - l/(lags + 1)``; by default ``lags = floor(4 (T/100)^(2/9))``.
-    Driscoll & Kraay (1998); Hoechle (2007) for the default.
-    """
-
-    lags: int | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Conley:
-    """Errors related between near units, and over ``lags`` periods.
-
-    The product ``s_it s_js`` counts ``K_ij k_ts``, with Bartlett weights
-    ``k_ts = 1 - |t - s|/(lags + 1)``. With ``lagged="own"`` different periods are related
-    within a unit only, as in the programs of Hsiang (2010).
-
-    Attributes
-    ----------
-    K : ndarray or sparse array, shape (N, N)
-        Weights of the kernel: symmetric, 1 on the diagonal, 0 beyond the cutoff.
-    lags : int
-    lagged : {"neighbours", "own"}
-    """
-
-    K: NDArray | sparse.csr_array
-    lags: int = 0
-    lagged: str = "neighbours"
-
-    @classmethod
-    def within(
-        cls,
-        distances: NDArray,
-        cutoff: float,
-        *,
-        kernel: str = "uniform",
-        lags: int = 0,
-        lagged: str = "neighbours",
-    ) -> Conley:
-        """Make the kernel of a matrix of distances, (N, N), in the unit of ``cutoff``.
-
-        "uniform": 1 up to and including the cutoff. "bartlett": ``1 - d/cutoff``. In the plane
-        neither is sure to give a positive semi-definite meat; `meat` says so when it does not.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> d = np.array([[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]])
-        >>> Conley.within(d, 2.0, kernel="bartlett").K.toarray()
-        array([[1. , 0.5, 0. ],
-               [0.5, 1. , 0. ],
-               [0. , 0. , 1. ]])
-        """
-        check_option("kernel", kernel, ("uniform", "bartlett"))
-        if not cutoff > 0:
-            raise OptionError(f"cutoff={cutoff!r} must be a distance above 0.")
-        d = np.asarray(distances, dtype=float)
-        K = (d <= cutoff) * 1.0 if kernel == "uniform" else np.clip(1.0 - d / cutoff, 0.0, None)
-        return cls(sparse.csr_array(K), lags, lagged)
-
-
-Kernel: TypeAlias = Robust | Clustered | TwoWayClustered | DriscollKraay | Conley
-
-
-@dataclass(frozen=True)
-class Couplings:
-    """The matrices H of the spatial parameters, ``v_it (H v_t)_i`` in the score of each.
-
-    Attributes
-    ----------
-    positions : tuple of int
-        Place of each spatial parameter among the p columns of the scores.
-    sigma2 : float
-    blocks : tuple of callables
-        One for all periods, or one per period. A call returns a fresh iterable of
-        ``(block, [H_a[:, block] for a], [H_a[block, :].T for a])`` over slices of units, each
-        array (N, b). A period's H is N x N also when units are missing in it (those rows and
-        columns are not used). Periods with the same object share the work.
-    """
-
-    positions: tuple[int, ...]
-    sigma2: float
-    blocks: tuple[Blocks, ...]
-
-    @classmethod
-    def dense(cls, H: NDArray, positions: Sequence[int], sigma2: float) -> Couplings:
-        """Take H as an array: (a, N, N) for all periods, or (T, a, N, N)."""
-
-        def whole(matrices: NDArray) -> Blocks:
-            full = slice(0, matrices.shape[-1])
-            return lambda: [(full, list(matrices), [h.T for h in matrices])]
-
-        stack = H if H.ndim == 4 else H[None]
-        return cls(tuple(positions), sigma2, tuple(whole(matrices) for matrices in stack))
-
-    def which(self, T: int) -> tuple[list[Blocks], NDArray]:
-        """Return the distinct matrices and the number, (T,), of the one that a period has."""
-        if len(self.blocks) not in (1, T):
-            raise OptionError(
-                f"There must be one coupling matrix for all periods, or one for each of the {T}; "
-                f"got {len(self.blocks)}."
-            )
-        distinct = list({id(blocks): blocks for blocks in self.blocks}.values())
-        number = {id(blocks): m for m, blocks in enumerate(distinct)}
-        found = np.array([number[id(blocks)] for blocks in self.blocks])
-        return distinct, np.broadcast_to(found, (T,))
 
 
 @dataclass(frozen=True)
@@ -268,7 +114,7 @@ def meat(
 
     Examples
     --------
-    >>> import numpy as np
+    >>> from spatial_agglo.core.kernels import entity_labels
     >>> s = np.array([[[1.0], [2.0]], [[-1.0], [-2.0]], [[1.0], [-1.0]]])  # T = 3, N = 2
     >>> meat(Robust(), s, s[:, :, 0]).matrix
     array([[12.]])
@@ -335,27 +181,6 @@ def opg(
     return 0.5 * (inverse + inverse.T)
 
 
-def entity_labels(T: int, N: int) -> NDArray:
-    """Return the labels, (T, N), of clustering by entity."""
-    return np.broadcast_to(np.arange(N), (T, N))
-
-
-def time_labels(T: int, N: int) -> NDArray:
-    """Return the labels, (T, N), of clustering by period."""
-    return np.broadcast_to(np.arange(T)[:, None], (T, N))
-
-
-def default_lags(T: int) -> int:
-    """Return ``floor(4 (T/100)^(2/9))``, at most T - 1.
-
-    Examples
-    --------
-    >>> default_lags(30), default_lags(100)
-    (3, 4)
-    """
-    return min(int(np.floor(4.0 * (T / 100.0) ** (2.0 / 9.0))), T - 1)
-
-
 def _assemble(
     kernel: Kernel,
     s: NDArray,
@@ -372,7 +197,7 @@ def _assemble(
     def clustered(labels: NDArray) -> NDArray:
         total = _outer(labels, s)
         if couplings is not None:
-            _add(total, couplings, _mutual_clusters(labels, v, couplings))
+            _add(total, couplings, mutual_clusters(labels, v, couplings))
         return total
 
     match kernel:
@@ -398,7 +223,7 @@ def _assemble(
             labels, G = _labels(time_labels(T, N), seen)
             factor = max(G / (G - 1), effects_lost.factor([labels]))
             sums = s.sum(axis=1)
-            total = sums.T @ _taper(T, lags) @ sums
+            total = sums.T @ bartlett(T, lags) @ sums
             notes = (f"Driscoll-Kraay with {lags} lags", *_few(G, s.shape[2], "periods"))
             return Meat(total * factor, factor, G, notes)
         case Conley():
@@ -406,7 +231,7 @@ def _assemble(
             lags = _lags(kernel.lags, T)
             total = _outer_conley(K, lags, kernel.lagged, s)
             if couplings is not None:
-                _add(total, couplings, _mutual_conley(K, lags, kernel.lagged, v, couplings))
+                _add(total, couplings, mutual_conley(K, lags, kernel.lagged, v, couplings))
             factor = effects_lost.factor([])
             return Meat(total * factor, factor)
     raise OptionError(
@@ -504,12 +329,6 @@ def _kernel_weights(kernel: Conley, N: int) -> sparse.csr_array:
     return K
 
 
-def _taper(T: int, lags: int) -> NDArray:
-    """Return the Bartlett weights ``k_ts``, (T, T)."""
-    apart = np.abs(np.subtract.outer(np.arange(T), np.arange(T)))
-    return np.clip(1.0 - apart / (lags + 1.0), 0.0, None)
-
-
 def _add(total: NDArray, couplings: Couplings, mutual: NDArray) -> None:
     at = np.ix_(couplings.positions, couplings.positions)
     total[at] += mutual / couplings.sigma2**2
@@ -519,159 +338,16 @@ def _outer(labels: NDArray, s: NDArray) -> NDArray:
     """Sum the scores by cluster, then their outer products."""
     seen = labels >= 0
     flat, numbers = s[seen], labels[seen]
-    sums = _members(numbers, int(numbers.max()) + 1).T @ flat
+    sums = membership(numbers, int(numbers.max()) + 1).T @ flat
     return sums.T @ sums
-
-
-def _members(numbers: NDArray, G: int) -> sparse.csr_array:
-    """Return the 0/1 matrix, (n, G), of who is in which cluster; -1 is in none."""
-    rows = np.flatnonzero(numbers >= 0)
-    ones = np.ones(rows.size)
-    return sparse.csr_array((ones, (rows, numbers[rows])), shape=(numbers.size, G))
 
 
 def _outer_conley(K: sparse.csr_array, lags: int, lagged: str, s: NDArray) -> NDArray:
     T, N, p = s.shape
     flat = s.transpose(1, 0, 2).reshape(N, T * p)
     near = (K @ flat).reshape(N, T, p).transpose(1, 0, 2)
-    taper = _taper(T, lags)
+    taper = bartlett(T, lags)
     if lagged == "own":
         total = np.einsum("tni,tnj->ij", s, near)
         return total + np.einsum("tni,ts,snj->ij", s, taper - np.eye(T), s, optimize=True)
     return np.einsum("tni,ts,snj->ij", s, taper, near, optimize=True)
-
-
-def _mutual_clusters(labels: NDArray, v: NDArray, couplings: Couplings) -> NDArray:
-    """Return ``sum_{g != h} A^a_gh A^b_hg`` for every pair of spatial parameters.
-
-    Periods that share no cluster are summed apart. Where every cluster is one unit, and H does
-    not change, ``A_ij = H_ij sum_t v_it v_jt`` and blocks suffice; else A is accumulated.
-    """
-    T, N = v.shape
-    matrices, number = couplings.which(T)
-    a = range(len(couplings.positions))
-    out = np.zeros((len(a), len(a)))
-    single: list[list[NDArray]] = [[] for _ in matrices]
-    joint: list[list[tuple[NDArray, NDArray, sparse.csr_array]]] = [[] for _ in matrices]
-    sums: list[NDArray] = []
-    for periods in _linked(labels):
-        names, found = np.unique(labels[periods], return_inverse=True)
-        own = np.where(names[0] < 0, found - 1, found).reshape(periods.size, N)
-        G = int(own.max()) + 1
-        if G < 2:
-            continue
-        used = np.unique(number[periods])
-        if used.size == 1 and _single(own):
-            single[used[0]].append(periods)
-            continue
-        if G > DENSE_LIMIT:
-            raise OptionError(
-                f"{G} clusters that are linked through common periods (or weights that change "
-                f"over time) need {G} x {G} arrays; at most {DENSE_LIMIT} are done. Use larger "
-                "clusters."
-            )
-        sums.append(np.zeros((len(a), G, G)))
-        patterns, which = np.unique(
-            np.column_stack([number[periods], own]), axis=0, return_inverse=True
-        )
-        for j, pattern in enumerate(patterns):
-            members = _members(pattern[1:], G)
-            joint[pattern[0]].append((periods[np.ravel(which) == j], sums[-1], members))
-    for m, blocks in enumerate(matrices):
-        if not (single[m] or joint[m]):
-            continue
-        for block, columns, rows in blocks():
-            if single[m]:
-                c = _pairs(v, single[m], block)
-                for i in a:
-                    for j in a:
-                        out[i, j] += np.einsum("ij,ij,ij->", columns[i], rows[j], c)
-            for periods, A, members in joint[m]:
-                c = v[periods].T @ v[periods, block]
-                for i in a:
-                    A[i] += members.T @ (columns[i] * c) @ members[block]
-    for A in sums:
-        A[:, np.arange(A.shape[1]), np.arange(A.shape[1])] = 0.0
-        out += np.einsum("agh,bhg->ab", A, A)
-    return out
-
-
-def _linked(labels: NDArray) -> list[NDArray]:
-    """Group the periods that are linked by common clusters."""
-    T = labels.shape[0]
-    periods, units = np.nonzero(labels >= 0)
-    numbers = labels[periods, units]
-    G = int(numbers.max()) + 1
-    graph = sparse.csr_array((np.ones(numbers.size), (periods, T + numbers)), shape=(T + G, T + G))
-    part = csgraph.connected_components(graph, directed=False)[1][:T]
-    return [np.flatnonzero(part == k) for k in np.unique(part)]
-
-
-def _single(own: NDArray) -> bool:
-    """Tell whether every cluster is one unit and every unit one cluster."""
-    periods, units = np.nonzero(own >= 0)
-    pairs = np.unique(np.column_stack([own[periods, units], units]), axis=0)
-    return bool(np.unique(pairs[:, 0]).size == pairs.shape[0] == np.unique(pairs[:, 1]).size)
-
-
-def _pairs(v: NDArray, parts: list[NDArray], block: slice) -> NDArray:
-    """Return ``sum over parts of (sum_t v_it v_jt)^2`` for j in a block, 0 where i = j."""
-    alone = np.concatenate([[], *(p for p in parts if p.size == 1)]).astype(int)
-    square = v[alone] ** 2
-    c = square.T @ square[:, block]
-    for periods in parts:
-        if periods.size > 1:
-            c += (v[periods].T @ v[periods, block]) ** 2
-    c[np.arange(block.start, block.stop), np.arange(c.shape[1])] = 0.0
-    return c
-
-
-def _mutual_conley(
-    K: sparse.csr_array, lags: int, lagged: str, v: NDArray, couplings: Couplings
-) -> NDArray:
-    """Return ``sum_ts k_ts sum_ij (1 - K_ij) (B^a_t K)_ij (B^b_s K)_ji``.
-
-    Smoothing by K stands for the covariances of near errors. Without it the term is right for
-    independent errors only; with the diagonal of B, means of products would enter.
-    """
-    T, N = v.shape
-    if N > DENSE_LIMIT:
-        raise OptionError(
-            f"Conley's covariance with rho or lambda needs {N} x {N} arrays; at most "
-            f"{DENSE_LIMIT} units are done. Use clusters of regions."
-        )
-    matrices, number = couplings.which(T)
-    H = np.empty((len(matrices), len(couplings.positions), N, N))
-    for m, blocks in enumerate(matrices):
-        for block, columns, _ in blocks():
-            for position, part in enumerate(columns):
-                H[m, position, :, block] = part
-    H[:, :, np.arange(N), np.arange(N)] = 0.0
-    taper = _taper(T, lags)
-    terms = [(taper, K)]
-    if lagged == "own":
-        terms = [(np.eye(T), K), (taper - np.eye(T), sparse.eye_array(N, format="csr"))]
-    a = range(len(couplings.positions))
-    out = np.zeros((len(a), len(a)))
-    for weights, kernel in terms:
-        far = 1.0 - kernel.toarray()
-        for t in range(T):
-            others = np.flatnonzero(weights[t])
-            if others.size == 0:
-                continue
-            left = _smooth(H[number[t]] * np.outer(v[t], v[t]), kernel)
-            right = left
-            if not np.array_equal(others, [t]):
-                total = np.zeros_like(left)
-                for m in np.unique(number[others]):
-                    at = others[number[others] == m]
-                    total += H[m] * (v[at].T @ (weights[t, at, None] * v[at]))
-                right = _smooth(total, kernel)
-            for i in a:
-                for j in a:
-                    out[i, j] += np.einsum("ij,ij,ij->", left[i], right[j].T, far)
-    return out
-
-
-def _smooth(B: NDArray, kernel: sparse.csr_array) -> NDArray:
-    return np.stack([np.asarray(part @ kernel) for part in B])

@@ -11,6 +11,8 @@ from spatial_agglo.core.factorization import Factorize
 
 #: Steps of the grid on each side of zero; the last point lies 2**-PANELS short of the pole.
 PANELS = 12
+#: Up to this many units eigenvalues are computed as dense ones.
+SMALL = 50
 #: The lower end of the interval is found to this share of it.
 CERTIFIED = 0.01
 #: No lower end is looked for beyond this multiple of ``-1 / radius``.
@@ -36,14 +38,21 @@ def edges(interval: tuple[float, float], refine: int = 1) -> NDArray:
     return np.array([-x for x in side(-low, high)[:0:-1]] + side(high, -low))
 
 
-def radius(W: sparse.csr_array) -> float:
-    """Return the spectral radius of a matrix with non-negative entries."""
+def radius(W: sparse.csr_array, symmetric: sparse.csr_array | None = None) -> float:
+    """Return the spectral radius of a matrix with non-negative entries.
+
+    A symmetric matrix that is similar to it makes that faster.
+    """
     sums = W.sum(axis=1)
     if np.allclose(sums[sums > 0], 1.0, rtol=1e-10):
         return 1.0
-    start = np.ones(W.shape[0])
-    largest = sparse_linalg.eigs(W, k=1, which="LM", v0=start, return_eigenvectors=False)
-    return float(np.abs(largest[0]))
+    if W.shape[0] <= SMALL:
+        return float(np.abs(np.linalg.eigvals(W.toarray())).max())
+    # the eigenvector is non-negative, so this start is not orthogonal to it
+    known = {"k": 1, "v0": np.ones(W.shape[0]), "return_eigenvectors": False}
+    if symmetric is None:
+        return float(np.abs(sparse_linalg.eigs(W, which="LM", **known)[0]))
+    return float(sparse_linalg.eigsh(symmetric, which="LA", **known)[0])
 
 
 def certified(
@@ -85,6 +94,8 @@ def certified(
 
 def _outside(symmetric: sparse.csr_array) -> float:
     """Return a point at or below the lower end, from a Ritz value; -inf if there is none."""
+    if symmetric.shape[0] <= SMALL:
+        return 1.0 / float(np.linalg.eigvalsh(symmetric.toarray())[0])
     start = np.random.default_rng(0).standard_normal(symmetric.shape[0])
     try:
         ritz = sparse_linalg.eigsh(

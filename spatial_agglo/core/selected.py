@@ -11,6 +11,7 @@ from scipy import sparse
 from scipy.linalg.lapack import dtrtri
 
 from spatial_agglo.core.factorization import factorize
+from spatial_agglo.core.progress import progress
 
 #: A subtree of the elimination tree with up to this many columns is one block.
 SUBTREE = 32
@@ -96,7 +97,7 @@ class _Tree:
 
     def downwards(self) -> Iterator[tuple[int, slice, NDArray, int]]:
         """Yield number, columns, rows and parent of the blocks, the last first."""
-        for k in range(len(self.rows) - 1, -1, -1):
+        for k in progress(range(len(self.rows) - 1, -1, -1), "inverse of a sparse matrix"):
             yield k, slice(self.first[k], self.first[k + 1]), self.rows[k], self.parent[k]
 
     def dense(self, lower: sparse.csc_array, to: NDArray) -> list[NDArray]:
@@ -141,7 +142,9 @@ def _analysed(S: sparse.csc_array) -> tuple[NDArray, _Tree]:
     parent = [int(part[0]) if part.size else N for part in below]
     first = _blocks(parent, [part.size for part in below])
     last = first[1:] - 1
-    rows = [np.concatenate([np.arange(a, z + 1), below[z]]) for a, z in zip(first, last, strict=False)]
+    rows = [
+        np.concatenate([np.arange(a, z + 1), below[z]]) for a, z in zip(first, last, strict=False)
+    ]
     of = np.repeat(np.arange(last.size), np.diff(first))
     up = [int(of[parent[z]]) if parent[z] < N else k for k, z in enumerate(last)]
     last_use: list[list[int]] = [[] for _ in up]

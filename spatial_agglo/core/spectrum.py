@@ -11,6 +11,12 @@ from scipy import linalg, sparse
 from spatial_agglo.core.parameter_space import edges
 from spatial_agglo.errors import WeightsError
 
+NO_WAY_BACK = (
+    "No chain of links leads back to where it started, so all eigenvalues of W are zero and the "
+    "parameter space has no ends. Such a W needs no determinant: put the spatial lag into the "
+    "formula as a regressor."
+)
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -33,11 +39,7 @@ class Spectrum:
                 omega = omega.real
         radius = float(np.abs(omega).max())
         if radius <= 1e-12 * float(np.abs(W.data).max(initial=0.0)):
-            raise WeightsError(
-                "No chain of links leads back to where it started, so all eigenvalues of W are "
-                "zero and the parameter space has no ends. Such a W needs no determinant: put "
-                "the spatial lag into the formula as a regressor."
-            )
+            raise WeightsError(NO_WAY_BACK)
         # what rounding leaves of a zero eigenvalue would put an end of the space far away
         real = omega.real[np.abs(omega.imag) <= 1e-10 * radius]
         real = real[np.abs(real) > 1e-6 * radius]

@@ -11,6 +11,7 @@ import pandas as pd
 from spatial_agglo.diagnostics.dependence import moran_of
 from spatial_agglo.diagnostics.likelihood_ratio import effects_table, lr_tests
 from spatial_agglo.diagnostics.lm import lm_table
+from spatial_agglo.diagnostics.projection import require_fixed, require_regular
 from spatial_agglo.diagnostics.table import normal_row
 from spatial_agglo.diagnostics.wald import wald_tests
 from spatial_agglo.errors import FormulaError, OptionError
@@ -32,6 +33,14 @@ ORDER = (
     "LR SDM/SEM",
     "Wald SDM/SAR",
     "Wald SDM/SEM",
+)
+#: What there is instead on panels that the tests are not made for.
+INSTEAD = (
+    "estimate the models one by one and compare them: sdm(...) with lr_tests and wald_tests, and "
+    "their information criteria"
+)
+NOT_NESTED = (
+    "The SEM is not nested in the SDM: there is an intercept and W is not row-standardised."
 )
 
 
@@ -111,8 +120,18 @@ def choose_model(
     -------
     Choice
 
+    Raises
+    ------
+    DataError, WeightsError
+        A panel with gaps, weights that change over time.
+    OptionError
+        effects="random".
+
     Notes
     -----
+    With an intercept and weights that are not row-standardised the SDM does not nest the SEM: the
+    tests of one against the other are left out, and the SEM is not among the candidates.
+
     The LR tests of the effects use the direct likelihood of the SDM, whatever
     ``likelihood`` is: transformed likelihoods with different effects are of different
     samples.
@@ -129,7 +148,9 @@ def choose_model(
     if not 0.0 < alpha < 1.0:
         raise OptionError(f"alpha={alpha!r} must lie between 0 and 1, for example 0.05.")
     spec = ModelSpec.of("sdm", effects=effects, likelihood=likelihood, cov=cov)
+    require_fixed(spec, "choose_model")
     space = Workspace.of(formula, panel, W)
+    require_regular(space, "choose_model", INSTEAD)
     if not space.data.regressors:
         raise FormulaError(f"The formula {formula!r} has no regressor to choose a model for.")
     fits = {
@@ -149,7 +170,8 @@ def _table(fits: Mapping[str, FitResult], space: Workspace, spec: ModelSpec) -> 
         lr_tests(fits["sdm"]),
         wald_tests(fits["sdm"]),
     ]
-    table = pd.concat(parts).loc[list(ORDER)]
+    table = pd.concat(parts)
+    table = table.loc[[name for name in ORDER if name in table.index]]
     if spec.effects != "none":
         direct = replace(spec, likelihood="direct", cov=Observed())
         table = pd.concat([table, effects_table(space, direct)])
@@ -178,8 +200,11 @@ def _decide(
         return "slx", (first, rest)
     steps = [f"The residuals are spatially dependent ({says('LM lag', 'LM error')})."]
     lag_rejected = [p[f"{test} SDM/SAR"] < alpha for test in ("LR", "Wald")]
-    error_rejected = [p[f"{test} SDM/SEM"] < alpha for test in ("LR", "Wald")]
+    error_rejected = [bool(p.get(f"{test} SDM/SEM", 0.0) < alpha) for test in ("LR", "Wald")]
     for name, rejected in (("SAR", lag_rejected), ("SEM", error_rejected)):
+        if f"LR SDM/{name}" not in p.index:
+            steps.append(NOT_NESTED)
+            continue
         tests = says(f"LR SDM/{name}", f"Wald SDM/{name}")
         if all(rejected):
             steps.append(f"The SDM does not simplify to the {name} ({tests}).")
@@ -198,7 +223,10 @@ def _decide(
     if lag_open or error_open:
         steps.append(f"{why}, so the tests disagree and the model that nests both stays: SDM.")
     else:
-        steps.append("Both simplifications fail: SDM.")
+        both = (
+            "Both simplifications fail" if NOT_NESTED not in steps else "The simplification fails"
+        )
+        steps.append(f"{both}: SDM.")
     return "sdm", tuple(steps)
 
 

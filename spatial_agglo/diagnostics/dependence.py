@@ -9,15 +9,21 @@ import pandas as pd
 from scipy.special import ndtr
 
 from spatial_agglo.core.moments import lag
-from spatial_agglo.diagnostics.projection import projected_traces
+from spatial_agglo.diagnostics.projection import (
+    projected_traces,
+    require_fixed,
+    require_regular,
+)
 from spatial_agglo.errors import OptionError, WeightsError
 from spatial_agglo.esda.autocorrelation import pooled_test
 from spatial_agglo.models.fitting import fit
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import ModelSpec
+from spatial_agglo.models.weighting import Weighting
 from spatial_agglo.models.workspace import Workspace
 from spatial_agglo.panel import Panel
-from spatial_agglo.weights.matrix import SpatialWeights, as_weights
+
+TEST = "Moran's I of residuals"
 
 
 def residual_moran(
@@ -35,8 +41,9 @@ def residual_moran(
     ``I = (N/S0) e'We / e'e``. For ols and slx with the exact mean and variance of a
     regression's residuals under normality (Cliff & Ord 1981): for ``P = M_X Q`` of rank r,
     ``E = tr(PW)/r`` and ``Var = [tr(PWPW') + tr(PWPW) + tr(PW)^2]/(r (r + 2)) - E^2``. The
-    innovations of a model with rho or lambda have no such moments: their I is tested by
-    permutations of the units (see :func:`spatial_agglo.esda.pooled_moran`).
+    innovations of a model with rho or lambda, of random effects and of two-stage least squares
+    have no such moments, nor are they known for weights that change over time: there I is tested
+    by permutations of the units (see :func:`spatial_agglo.esda.pooled_moran`).
 
     Parameters
     ----------
@@ -44,14 +51,14 @@ def residual_moran(
         A formula is estimated by OLS first; a fit brings its own panel and effects.
     panel : Panel
         With a formula.
-    W : SpatialWeights, libpysal Graph or W, or square labelled DataFrame
+    W : SpatialWeights, PanelWeights, libpysal Graph or W, or square labelled DataFrame
         With a formula; of a fit, its own W by default.
     effects, likelihood : str
-        As for :func:`spatial_agglo.lm_tests`. The fixed effects are part of P; with
+        As for the estimators. The fixed effects are part of P; with
         "direct-demeaned" they are ignored in the moments, as ``spdep::lm.morantest`` on
         demeaned data does.
     permutations, seed
-        For models with a spatial process.
+        Where there are no exact moments.
 
     Returns
     -------
@@ -63,6 +70,8 @@ def residual_moran(
     ------
     WeightsError
         No weights.
+    DataError
+        A panel with gaps: units that are not observed in the same periods cannot be permuted.
 
     Examples
     --------
@@ -79,39 +88,45 @@ def residual_moran(
         if panel is None:
             raise OptionError("With a formula, residual_moran needs the panel as well.")
         spec = ModelSpec.of("ols", effects=effects, likelihood=likelihood)
-        return moran_of(fit(spec, Workspace.of(formula, panel, W)))
-    found = formula
+        found = fit(spec, Workspace.of(formula, panel, W))
+        return _of_fit(found, None, permutations, seed)
     if panel is not None or (effects, likelihood) != ("two-way", "transformed"):
         raise OptionError(
             "A fit brings its own panel, effects and likelihood: residual_moran(fit), or "
             "residual_moran(fit, W=...) for other weights."
         )
-    if W is not None:
-        weights = as_weights(W).align(found.workspace.data.panel.entities)
-        if found.model != "ols":
-            return _by_permutation(found, weights, permutations, seed)
-        return moran_of(fit(found.spec, Workspace(found.workspace.data, weights)))
-    if not found.spec.spatial:
-        return moran_of(found)
-    assert found.workspace.W is not None
-    return _by_permutation(found, found.workspace.W, permutations, seed)
+    return _of_fit(formula, W, permutations, seed)
 
 
-def _by_permutation(
-    found: FitResult,
-    W: SpatialWeights,
-    permutations: int,
-    seed: int | np.random.Generator | None,
+def _of_fit(
+    found: FitResult, other: Any, permutations: int, seed: int | np.random.Generator | None
 ) -> pd.Series:
-    value, expected, p = pooled_test(found.resid, W, permutations, seed)
+    """Test the residuals of a fit, with its own weights or others."""
+    space, spec = found.workspace, found.spec
+    if space.data.observed is not None:
+        require_regular(space, TEST)
+    if other is None:
+        weights = next((w for w in (space.weights, space.error_weights) if w is not None), None)
+    else:
+        weights = Weighting.of(other, space.data)
+    if weights is None:
+        raise WeightsError(f"{TEST} needs spatial weights W; the model was fitted without.")
+    exact = not spec.spatial and spec.effects != "random" and spec.likelihood != "2sls"
+    if exact and other is None and not space.irregular:
+        return moran_of(found)
+    if exact and found.model == "ols" and not weights.varies:
+        return moran_of(fit(spec, Workspace(space.data, weights.source)))
+    value, expected, p = pooled_test(found.resid, weights.source, permutations, seed)
     return pd.Series({"I": value, "expected": expected, "p_permutation": p})
 
 
 def moran_of(base: FitResult) -> pd.Series:
-    """Return Moran's I of the residuals of a regression that has been fitted."""
+    """Return Moran's I of the residuals of a regression that has been fitted, exact moments."""
     space, spec = base.workspace, base.spec
+    require_fixed(spec, TEST)
+    require_regular(space, TEST)
     if space.W is None:
-        raise WeightsError("Moran's I needs spatial weights W; the regression was fitted without.")
+        raise WeightsError(f"{TEST} needs spatial weights W; the model was fitted without.")
     W, e = space.W, base.resid
     T, N = space.data.panel.shape
     columns, _ = space.regressors(spec)

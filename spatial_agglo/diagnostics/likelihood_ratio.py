@@ -7,16 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from spatial_agglo.core.within import removes_entity, removes_time
 from spatial_agglo.diagnostics.table import chi2_table
-from spatial_agglo.diagnostics.wald import require_sdm
-from spatial_agglo.errors import OptionError
+from spatial_agglo.diagnostics.wald import nests_sem, require_sdm
+from spatial_agglo.errors import IdentificationError, OptionError, WeightsError
 from spatial_agglo.models.covariances import Observed
 from spatial_agglo.models.fitting import fit as fit_model
 from spatial_agglo.models.results import FitResult
-from spatial_agglo.models.specification import ModelSpec
+from spatial_agglo.models.specification import ModelSpec, free_cells
 from spatial_agglo.models.workspace import Workspace
 from spatial_agglo.panel import Panel
+
+#: A likelihood ratio that is negative by less than this is zero.
+ROUNDING = 1e-5
 
 
 def lr_tests(fit: FitResult) -> pd.DataFrame:
@@ -34,12 +36,18 @@ def lr_tests(fit: FitResult) -> pd.DataFrame:
     -------
     DataFrame
         Rows "LR SDM/SAR" and "LR SDM/SEM"; columns ``statistic``, ``df`` (number of lagged
-        regressors), ``p_value``. With ``durbin=[...]`` the SEM is not nested and left out.
+        regressors), ``p_value``. The row of the SEM is left out where it is not nested: with
+        ``durbin=[...]`` or ``W_durbin``, and with an intercept or period effects unless W is
+        row-standardised. With random effects the SEM is that of Kapoor, Kelejian & Prucha,
+        which the SDM nests; with ``correlated=True`` unit means and their lags count as regressors.
 
     Raises
     ------
     OptionError
-        The fit is not of an SDM.
+        The fit is not of an SDM, or is one without a likelihood that can be compared: two-stage
+        least squares, dynamic models (evaluated at corrected estimates).
+    IdentificationError
+        The likelihood of a restricted model is larger than that of the SDM.
 
     References
     ----------
@@ -55,14 +63,37 @@ def lr_tests(fit: FitResult) -> pd.DataFrame:
     {'LR SDM/SAR': 15.751, 'LR SDM/SEM': 8.29}
     """
     require_sdm(fit)
+    _require_likelihood(fit)
     lagged = fit.spec.lagged(fit.workspace.data)
-    nested = ["sar", "sem"] if len(lagged) == len(fit.regressors) else ["sar"]
     rows = {}
-    for model in nested:
-        spec = replace(fit.spec, model=model, durbin=None, cov=Observed())
+    for model in ("sar", "sem") if nests_sem(fit) else ("sar",):
+        # unit means (correlated random effects) are regressors of the workspace already
+        spec = replace(fit.spec, model=model, durbin=None, cov=Observed(), correlated=False)
         restricted = fit_model(spec, fit.workspace)
-        rows[f"LR SDM/{model.upper()}"] = (2.0 * (fit.loglik - restricted.loglik), len(lagged))
+        statistic = 2.0 * (fit.loglik - restricted.loglik)
+        # data that are demeaned before they are lagged nest the SEM approximately only
+        if statistic < -ROUNDING and not fit.spec.lags_last:
+            raise IdentificationError(
+                f"The likelihood of the {model} is larger than that of the sdm that nests it (LR = "
+                f"{statistic:.3g}): the likelihood of the sdm has several maxima, and a lower one "
+                "was found. Look at fit.profile('rho')."
+            )
+        rows[f"LR SDM/{model.upper()}"] = (statistic, len(lagged))
     return chi2_table(rows)
+
+
+def _require_likelihood(fit: FitResult) -> None:
+    """Raise unless the likelihood of a fit can be compared with that of a restricted model."""
+    if fit.spec.likelihood == "2sls":
+        raise OptionError(
+            "A likelihood ratio needs a likelihood, and this model was fitted by two-stage least "
+            "squares, which has none. Use wald_tests(fit)."
+        )
+    if fit.spec.dynamic is not None:
+        raise OptionError(
+            "The log-likelihood of a dynamic model is evaluated at estimates that are corrected "
+            "for bias, not at its maximum: its ratios are not chi-squared. Use wald_tests(fit)."
+        )
 
 
 def effects_tests(
@@ -77,7 +108,8 @@ def effects_tests(
     """Test the fixed effects by likelihood ratios.
 
     Two-way effects against entity effects alone (``T - 1`` degrees of freedom) and against
-    time effects alone (``N - 1``); a single kind of effects against none.
+    time effects alone (``N - 1``); a single kind of effects against none. On panels with gaps the
+    degrees of freedom are the difference in the rank of the dummies.
 
     Parameters
     ----------
@@ -99,7 +131,10 @@ def effects_tests(
     Raises
     ------
     OptionError
-        effects="none", or a likelihood under which the test does not exist.
+        effects="none" or "random", or a likelihood under which the test does not exist.
+    WeightsError
+        An error process, an intercept in the smaller model, and weights that are not
+        row-standardised on a panel with gaps or with weights that change: not nested.
 
     Examples
     --------
@@ -124,16 +159,39 @@ def effects_table(space: Workspace, spec: ModelSpec) -> pd.DataFrame:
         )
     if spec.effects == "none":
         raise OptionError("effects='none' leaves nothing to test; give the larger model's effects.")
-    T, N = space.data.panel.shape
+    if spec.effects == "random":
+        raise OptionError(
+            "effects='random' against none is a hypothesis at the edge of the parameter space "
+            "(phi = 0), where the likelihood ratio is not chi-squared. This test is for fixed "
+            "effects: 'two-way', 'entity' or 'time'."
+        )
     smaller = [name for name in ("entity", "time") if name != spec.effects]
     if spec.effects != "two-way":
         smaller = ["none"]
     full = fit_model(spec, space)
     rows = {}
     for effects in smaller:
-        restricted = fit_model(replace(spec, effects=effects), space)
-        df = (N - 1) * (removes_entity(spec.effects) and not removes_entity(effects))
-        df += (T - 1) * (removes_time(spec.effects) and not removes_time(effects))
-        name = f"LR {spec.effects}/{effects}"
-        rows[name] = (2.0 * (full.loglik - restricted.loglik), df)
+        small = replace(spec, effects=effects)
+        _require_nested(space, small)
+        restricted = fit_model(small, space)
+        df = _free(space, small) - _free(space, spec)
+        rows[f"LR {spec.effects}/{effects}"] = (2.0 * (full.loglik - restricted.loglik), df)
     return chi2_table(rows)
+
+
+def _free(space: Workspace, spec: ModelSpec) -> int:
+    """Return the number of cells less that of independent dummies, an intercept among them."""
+    projector = space.projector(spec)
+    free = projector.rank if projector else free_cells(*space.data.panel.shape[::-1], spec.effects)
+    return free - space.has_intercept(spec.effects)
+
+
+def _require_nested(space: Workspace, small: ModelSpec) -> None:
+    """Raise where an intercept outside the error filter is no special case of effects inside."""
+    inside = space.irregular and small.has_error and not space.row_standardized
+    if inside and space.has_intercept(small.effects):
+        raise WeightsError(
+            f"On this panel the effects of a {small.model} stand inside its error process, and an "
+            "intercept is a special case of them only if W is row-standardised. Use "
+            "W.standardize('row')."
+        )

@@ -10,7 +10,11 @@ import pandas as pd
 from spatial_agglo.core.likelihood import solve_spd
 from spatial_agglo.core.moments import lag
 from spatial_agglo.core.traces import resolvent
-from spatial_agglo.diagnostics.projection import projected_traces
+from spatial_agglo.diagnostics.projection import (
+    projected_traces,
+    require_fixed,
+    require_regular,
+)
 from spatial_agglo.diagnostics.table import chi2_table
 from spatial_agglo.errors import WeightsError
 from spatial_agglo.models.fitting import fit
@@ -18,6 +22,8 @@ from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import ModelSpec
 from spatial_agglo.models.workspace import Workspace
 from spatial_agglo.panel import Panel
+
+TEST = "A Lagrange multiplier test of the regression"
 
 
 def lm_tests(
@@ -67,6 +73,11 @@ def lm_tests(
 
     Raises
     ------
+    DataError, WeightsError
+        A panel with gaps, weights that change over time: these statistics need one W for all
+        cells.
+    OptionError
+        effects="random", for which they do not hold.
     SpatialAggloError
         As the estimators do.
 
@@ -85,12 +96,17 @@ def lm_tests(
     [60.41, 1.11, 73.06, 13.76, 74.17]
     """
     spec = ModelSpec.of("ols", effects=effects, likelihood=likelihood)
-    return lm_table(fit(spec, Workspace.of(formula, panel, W)))
+    require_fixed(spec, TEST)
+    space = Workspace.of(formula, panel, W)
+    require_regular(space, TEST)
+    return lm_table(fit(spec, space))
 
 
 def lm_table(base: FitResult) -> pd.DataFrame:
     """Return the LM tests of a regression that has been fitted."""
     space, spec = base.workspace, base.spec
+    require_fixed(spec, TEST)
+    require_regular(space, TEST)
     if space.W is None:
         raise WeightsError("LM tests need spatial weights W; the regression was fitted without.")
     T, N = space.data.panel.shape

@@ -73,8 +73,8 @@ def collect(panel: Panel, variables: Any, missing: str, *, positive: bool = Fals
     Raises
     ------
     DataError
-        Cells that are missing, a period in which a variable is constant (or not positive where
-        it must be), unless ``missing="nan"``; fewer than four units.
+        Cells that are missing (named), a period in which a variable is constant (or not positive
+        where it must be), unless ``missing="nan"``; fewer than four units.
     """
     check_option("missing", missing, MISSING)
     names = named(variables)
@@ -94,6 +94,7 @@ def _series(panel: Panel, variable: Any, missing: str, positive: bool) -> Series
         name, x = variable, panel.arrange(numeric(panel.frame, variable))
     if missing == "raise":
         panel.check_finite(x, name)
+        _check_gaps(panel, x, name)
     reasons = []
     for row in x:
         bad = ~np.isfinite(row)
@@ -117,16 +118,36 @@ def _series(panel: Panel, variable: Any, missing: str, positive: bool) -> Series
     return Series(name, x, usable, reasons)
 
 
+def _check_gaps(panel: Panel, x: NDArray, name: Hashable) -> None:
+    """Raise on the gaps that a panel declared with unbalanced="allow" may have, naming them."""
+    gaps = np.isnan(x)
+    if not gaps.any():
+        return
+    cells = list(panel.index(gaps))
+    raise DataError(
+        f"{name!r} has no value in {len(cells)} of {x.size} (entity, time) cells: "
+        f"{listing(cells)}. Statistics of spatial autocorrelation need every unit in a period, "
+        "for without some of them W is another matrix. Leave out those units or periods (a Panel "
+        "and W.subset of the rest), or fill the gaps in a stated way; where the function takes "
+        "missing='nan', that gives NaN in these periods, and the statistic in the others."
+    )
+
+
 def _by_label(panel: Panel, series: pd.Series) -> NDArray:
-    """Put a series on the (entity, time) index, or on entities alone, into the panel's order."""
-    index = panel.frame.index
+    """Put a series on the (entity, time) index, or on entities alone, into the panel's order.
+
+    On a panel that may have gaps, cells without a value are NaN.
+    """
+    gaps = panel.unbalanced == "allow"
+    index = panel.index(np.ones(panel.shape, dtype=bool)) if gaps else panel.frame.index
     if series.index.nlevels == 1 and panel.T == 1:
         series = series.set_axis(
             pd.MultiIndex.from_product([series.index, panel.times], names=index.names)
         )
-    if series.index.has_duplicates or set(series.index) != set(index):
+    own, cells = set(series.index), set(index)
+    if series.index.has_duplicates or not (own <= cells if gaps else own == cells):
         raise DataError(
             f"The series {series.name!r} must have one value for every (entity, time) of the "
             f"panel, on that index; it has {series.size} value(s) for {panel.nobs} cells."
         )
-    return panel.arrange(np.asarray(series.reindex(index), dtype=float))
+    return np.asarray(series.reindex(index), dtype=float).reshape(panel.shape)

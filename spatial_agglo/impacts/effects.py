@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,15 +12,172 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from spatial_agglo.core.random import generator
-from spatial_agglo.errors import BoundaryError, OptionError, check_option
-from spatial_agglo.impacts.multipliers import lagged_share, multipliers
+from spatial_agglo.errors import OptionError, check_option, listing
+from spatial_agglo.impacts.hypotheses import wald
+from spatial_agglo.impacts.multipliers import Multipliers, multipliers, slopes, without_lag
+from spatial_agglo.impacts.parameters import Parameters
+from spatial_agglo.impacts.sampling import bootstrapped, simulated
 
 if TYPE_CHECKING:
     from spatial_agglo.models.results import FitResult
 
 EFFECTS = ("direct", "indirect", "total")
-METHODS = ("delta", "simulation")
+METHODS = ("delta", "simulation", "bootstrap")
+
+
+def impacts(
+    fit: FitResult,
+    *,
+    method: str = "delta",
+    horizon: str = "short",
+    draws: int = 1000,
+    seed: int | np.random.Generator | None = 0,
+    level: float = 0.95,
+) -> Impacts:
+    """Return average direct, indirect and total effects (LeSage & Pace 2009).
+
+    ::
+
+        short run   E_k = (I - rho W)^-1 (beta_k I + theta_k W)
+        long run    E_k = ((1 - tau) I - (rho + eta) W)^-1 (beta_k I + theta_k W)
+
+    For regressor k, ``E_k`` holds the effect on unit i (row) of a change in unit j (column).
+    Direct is the mean of its diagonal, total the mean of its row sums, indirect their
+    difference. Models without rho have ``E_k = beta_k I + theta_k W``, and without lagged
+    regressors ``theta_k = 0``. On panels with gaps, or with weights that change over time, the
+    means are over all observed cells.
+
+    Parameters
+    ----------
+    fit : FitResult
+        Of any model. Intercepts, unit means (Mundlak) and lags of the outcome have no effects.
+    method : {"delta", "simulation", "bootstrap"}
+        "delta": exact derivatives and the full covariance of the coefficients, rho included.
+        "simulation": draws from the normal distribution of the estimates. "bootstrap": the
+        draws of a fit with ``cov=Bootstrap(...)``. The last two give standard deviations and
+        percentile intervals; point values are always those at the estimates.
+    horizon : {"short", "long"}
+        Dynamic models: effects within the period, or of a permanent change once the process has
+        settled.
+    draws : int
+        Simulation only.
+    seed : int, Generator or None
+        Simulation only; the same seed gives the same numbers.
+    level : float
+        Coverage of the interval.
+
+    Returns
+    -------
+    Impacts
+
+    Raises
+    ------
+    OptionError
+        Unknown method or horizon, fewer than two draws, a level outside (0, 1); a bootstrap of a
+        fit without draws; a long run of a static model.
+    BoundaryError
+        rho outside the parameter space, which two-stage least squares can give; a long run that
+        is not stable; more than half of the draws outside.
+
+    References
+    ----------
+    LeSage & Pace (2009), Introduction to Spatial Econometrics, chapter 2. Elhorst (2014),
+    Spatial Econometrics, sections 2.7 and 4.6, for the delta method and the long run.
+
+    Examples
+    --------
+    >>> import spatial_agglo as sa
+    >>> panel = sa.Panel(sa.datasets.cigarettes(), entity="state", time="year")
+    >>> W = sa.datasets.weights("cigarettes_queen").standardize("row")
+    >>> effects = sa.impacts(sa.sdm("logc ~ logp + logy", panel, W))
+    >>> effects.total["estimate"].round(3).to_dict()
+    {'logp': -1.225, 'logy': 0.398}
+    >>> effects.test_zero("indirect").loc["joint"].round(2).to_dict()
+    {'statistic': 8.05, 'df': 2.0, 'p_value': 0.02}
+    >>> dynamic = sa.sar("logc ~ logp + logy", panel, W, dynamic="both")
+    >>> sa.impacts(dynamic, horizon="long").total["estimate"].round(2).to_dict()
+    {'logp': -1.99, 'logy': 0.66}
+    """
+    return impacts_of(
+        Parameters.of(fit, horizon), method=method, draws=draws, seed=seed, level=level
+    )
+
+
+def impacts_of(
+    parameters: Parameters,
+    *,
+    method: str,
+    draws: int,
+    seed: int | np.random.Generator | None,
+    level: float,
+) -> Impacts:
+    """Return the effects of the variables, or of weighted sums of them."""
+    check_option("method", method, METHODS)
+    check_level(level)
+    point, J = derivatives(parameters)
+    k = len(parameters.names)
+    rejected, used = 0, 0
+    if method == "delta":
+        flat = J.reshape(3 * k, -1)
+        covariance = flat @ parameters.covariance @ flat.T
+        half = ndtri(0.5 + level / 2.0) * np.sqrt(np.clip(covariance.diagonal(), 0.0, None))
+        bounds = np.stack([point - half.reshape(3, k), point + half.reshape(3, k)])
+    else:
+        if method == "bootstrap":
+            drawn = bootstrapped(parameters)
+        else:
+            drawn, rejected = simulated(parameters, draws, seed)
+        used = len(drawn)
+        sample = effects_at(parameters, drawn)
+        covariance = np.atleast_2d(np.cov(sample.reshape(used, 3 * k), rowvar=False))
+        tail = 100.0 * (1.0 - level) / 2.0
+        bounds = np.percentile(sample, [tail, 100.0 - tail], axis=0)
+    return Impacts(
+        names=parameters.names,
+        estimate=point,
+        covariance=covariance.reshape(3, k, 3, k),
+        bounds=bounds,
+        method=method,
+        level=float(level),
+        draws=used,
+        rejected=rejected,
+        horizon="long" if parameters.long else "short",
+        clusters=parameters.fit.details.get("clusters"),
+    )
+
+
+def check_level(level: float) -> None:
+    """Raise unless a level lies between 0 and 1."""
+    if isinstance(level, (str, bool)) or not 0.0 < level < 1.0:
+        raise OptionError(f"level={level!r} must lie between 0 and 1, for example 0.95.")
+
+
+def derivatives(parameters: Parameters) -> tuple[NDArray, NDArray]:
+    """Return (direct, indirect, total) at the estimates, (3, k), and their slopes, (3, k, P)."""
+    space = parameters.space
+    if parameters.rho is None:
+        m, flat = without_lag(space), np.zeros(2)
+        slope = flat, flat
+    else:
+        r = parameters.rate(parameters.values[None, :])[0]
+        m, d = multipliers(space, r), slopes(space, float(r[0]))
+        slope = np.concatenate([d.a, d.c]), np.concatenate([d.b, d.d])
+    level = np.concatenate([m.a, m.c]), np.concatenate([m.b, m.d])
+    (direct, total), (direct_J, total_J) = parameters.at(level, slope)
+    point = np.stack([direct, total - direct, total])
+    return point, np.stack([direct_J, total_J - direct_J, total_J])
+
+
+def effects_at(parameters: Parameters, drawn: NDArray) -> NDArray:
+    """Return (direct, indirect, total) at every row of parameters, shape (R, 3, k)."""
+    r, s = parameters.rate(drawn)
+    space = parameters.space
+    m: Multipliers = without_lag(space) if parameters.rho is None else multipliers(space, r)
+    beta, theta = drawn @ parameters.beta, drawn @ parameters.theta
+    direct, total = (
+        s[:, None] * (f[:, None] * beta + g[:, None] * theta) for f, g in ((m.a, m.b), (m.c, m.d))
+    )
+    return np.stack([direct, total - direct, total], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +194,15 @@ class Impacts:
         Of the estimates above.
     bounds : ndarray, shape (2, 3, k)
         Lower and upper end of the interval.
-    method : {"delta", "simulation"}
+    method : {"delta", "simulation", "bootstrap"}
     level : float
         Coverage of the interval.
     draws, rejected : int
-        Simulation only: draws kept, and draws outside the parameter space that were replaced.
+        Draws behind covariance and bounds, and those outside the parameter space that simulation
+        replaced; 0 with the delta method.
+    horizon : {"short", "long"}
+    clusters : int or None
+        Clusters, or periods, that the covariance of the fit is made of: joint tests need more.
     """
 
     names: tuple[str, ...]
@@ -51,6 +213,8 @@ class Impacts:
     level: float
     draws: int = 0
     rejected: int = 0
+    horizon: str = "short"
+    clusters: int | None = None
 
     @cached_property
     def se(self) -> NDArray:
@@ -61,17 +225,8 @@ class Impacts:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per regressor and effect: estimate, se, z, p_value, lower, upper."""
-        z = self.estimate / self.se
-        columns = {
-            "estimate": self.estimate,
-            "se": self.se,
-            "z": z,
-            "p_value": 2.0 * ndtr(-np.abs(z)),
-            "lower": self.bounds[0],
-            "upper": self.bounds[1],
-        }
         index = pd.MultiIndex.from_product([EFFECTS, self.names], names=["effect", "variable"])
-        return pd.DataFrame({key: value.ravel() for key, value in columns.items()}, index=index)
+        return table(self.estimate, self.se, index, self.bounds)
 
     @property
     def direct(self) -> pd.DataFrame:
@@ -88,190 +243,124 @@ class Impacts:
         """Effect on a unit of the regressor changing everywhere."""
         return self.to_frame().xs("total")
 
+    def test_zero(
+        self, effect: str = "indirect", *, variables: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Test that effects are zero: each by itself and, if there are several, jointly.
+
+        Wald tests, chi-squared. Where rho and a coefficient are both close to zero their product
+        is far from normal, and the test of an indirect effect rejects too rarely.
+
+        Parameters
+        ----------
+        effect : {"direct", "indirect", "total"}
+        variables : list of str, optional
+            All of them by default.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``statistic``, ``df``, ``p_value``; a row for every variable, and "joint".
+
+        Raises
+        ------
+        OptionError
+            Unknown names; effects that the model sets to zero.
+        IdentificationError
+            As many restrictions as the covariance has clusters, or dependent ones.
+
+        Examples
+        --------
+        >>> import spatial_agglo as sa
+        >>> panel = sa.Panel(sa.datasets.cigarettes(), entity="state", time="year")
+        >>> W = sa.datasets.weights("cigarettes_queen").standardize("row")
+        >>> effects = sa.sdm("logc ~ logp + logy", panel, W).impacts()
+        >>> effects.test_zero("indirect")["p_value"].round(3).to_dict()
+        {'indirect of logp = 0': 0.026, 'indirect of logy = 0': 0.033, 'joint': 0.018}
+        """
+        check_option("effect", effect, EFFECTS)
+        if isinstance(variables, str):
+            raise OptionError(f"variables must be a list of names; got {variables!r}.")
+        names = self.names if variables is None else tuple(variables)
+        R = np.array([self._weights(effect, name) for name in names]).reshape(len(names), -1)
+        tests = {
+            f"{effect} of {name} = 0": row[None, :] for name, row in zip(names, R, strict=True)
+        }
+        if not tests:
+            raise OptionError("There is no variable to test.")
+        if len(names) > 1:
+            tests["joint"] = R
+        return self._wald(tests)
+
+    def test_equal(self, first: tuple[str, str], second: tuple[str, str]) -> pd.DataFrame:
+        """Test that two effects are equal.
+
+        Parameters
+        ----------
+        first, second : pair of str
+            An effect and a variable: ``("total", "x1")``.
+
+        Returns
+        -------
+        DataFrame
+            One row: ``statistic``, ``df`` (1), ``p_value``.
+
+        Raises
+        ------
+        OptionError
+            Unknown names, or twice the same effect.
+
+        Examples
+        --------
+        >>> import spatial_agglo as sa
+        >>> panel = sa.Panel(sa.datasets.cigarettes(), entity="state", time="year")
+        >>> W = sa.datasets.weights("cigarettes_queen").standardize("row")
+        >>> effects = sa.sdm("logc ~ logp + logy", panel, W).impacts()
+        >>> effects.test_equal(("direct", "logp"), ("indirect", "logp")).round(2).iloc[0].to_dict()
+        {'statistic': 72.24, 'df': 1.0, 'p_value': 0.0}
+        """
+        rows = []
+        for pair in (first, second):
+            if isinstance(pair, str) or len(pair) != 2:
+                raise OptionError(
+                    f"Name an effect and a variable, ('total', {self.names[0]!r}); got {pair!r}."
+                )
+            check_option("effect", pair[0], EFFECTS)
+            rows.append(self._weights(*pair))
+        name = " = ".join(f"{effect} of {variable}" for effect, variable in (first, second))
+        return self._wald({name: (rows[0] - rows[1])[None, :]})
+
+    def _weights(self, effect: str, variable: str) -> NDArray:
+        """Return the vector that picks one effect."""
+        if variable not in self.names:
+            raise OptionError(
+                f"{variable!r} is not among the variables with effects: {listing(self.names, 20)}."
+            )
+        out = np.zeros((3, len(self.names)))
+        out[EFFECTS.index(effect), self.names.index(variable)] = 1.0
+        return out.ravel()
+
+    def _wald(self, tests: dict[str, NDArray]) -> pd.DataFrame:
+        p = 3 * len(self.names)
+        return wald(self.estimate.ravel(), self.covariance.reshape(p, p), tests, self.clusters)
+
     def _repr_html_(self) -> str:
         return self.to_frame()._repr_html_()
 
     def __repr__(self) -> str:
-        return f"Impacts({self.method}, {self.level:.0%} intervals)\n{self.to_frame().to_string()}"
+        run = ", long run" if self.horizon == "long" else ""
+        return (
+            f"Impacts({self.method}, {self.level:.0%} intervals{run})\n"
+            f"{self.to_frame().to_string()}"
+        )
 
 
-def impacts(
-    fit: FitResult,
-    *,
-    method: str = "delta",
-    draws: int = 1000,
-    seed: int | np.random.Generator | None = 0,
-    level: float = 0.95,
-) -> Impacts:
-    """Return average direct, indirect and total effects (LeSage & Pace 2009).
-
-    For regressor k the matrix of partial derivatives is
-    ``S_k = (I - rho W)^-1 (beta_k I + theta_k W)``. Direct is the mean of its diagonal, total
-    the mean of its row sums, indirect their difference. Models without rho have
-    ``S_k = beta_k I + theta_k W``.
-
-    Parameters
-    ----------
-    fit : FitResult
-    method : {"delta", "simulation"}
-        "delta": exact derivatives and the full covariance of the fit, including that of
-        sigma2 and rho. "simulation": draws from the normal distribution of the estimates,
-        standard deviations and percentile intervals.
-    draws : int
-        Simulation only.
-    seed : int, Generator or None
-        Simulation only; the same seed gives the same numbers.
-    level : float
-        Coverage of the interval.
-
-    Returns
-    -------
-    Impacts
-
-    Raises
-    ------
-    OptionError
-        Unknown method, fewer than two draws, a level outside (0, 1).
-    BoundaryError
-        More than half of the draws fall outside the parameter space.
-
-    Examples
-    --------
-    >>> import spatial_agglo as sa
-    >>> panel = sa.Panel(sa.datasets.cigarettes(), entity="state", time="year")
-    >>> W = sa.datasets.weights("cigarettes_queen").standardize("row")
-    >>> effects = sa.sdm("logc ~ logp + logy", panel, W).impacts()
-    >>> effects.total["estimate"].round(3).to_dict()
-    {'logp': -1.225, 'logy': 0.398}
-    """
-    check_option("method", method, METHODS)
-    if not 0.0 < level < 1.0:
-        raise OptionError(f"level={level!r} must lie between 0 and 1, for example 0.95.")
-    selection = _Selection.of(fit)
-    point = selection.effects(fit.values[None, :])[0]
-    k = len(selection.names)
-    if method == "delta":
-        J = selection.jacobian(fit.values)
-        covariance = (J @ _known(fit.covariance) @ J.T).reshape(3, k, 3, k)
-        variance = np.clip(covariance.reshape(3 * k, 3 * k).diagonal(), 0.0, None).reshape(3, k)
-        half = ndtri(0.5 + level / 2.0) * np.sqrt(variance)
-        bounds = np.stack([point - half, point + half])
-        return Impacts(selection.names, point, covariance, bounds, method, level)
-    if not (isinstance(draws, (int, np.integer)) and draws >= 2):
-        raise OptionError(f"draws={draws!r} must be a whole number of at least 2.")
-    eta, rejected = _draw(fit, int(draws), generator(seed))
-    sample = selection.effects(eta)
-    covariance = np.cov(sample.reshape(len(sample), 3 * k), rowvar=False)
-    tail = 100.0 * (1.0 - level) / 2.0
-    bounds = np.percentile(sample, [tail, 100.0 - tail], axis=0)
-    return Impacts(
-        selection.names,
-        point,
-        np.reshape(covariance, (3, k, 3, k)),
-        bounds,
-        method,
-        level,
-        int(draws),
-        rejected,
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Selection:
-    """Where beta, theta and rho stand among the parameters of a fit."""
-
-    fit: FitResult
-    names: tuple[str, ...]
-    beta: list[int]
-    theta: list[int | None]
-    rho: int | None
-
-    @classmethod
-    def of(cls, fit: FitResult) -> _Selection:
-        beta = [fit.names.index(name) for name in fit.regressors]
-        theta = [fit.position(f"W*{name}") for name in fit.regressors]
-        return cls(fit, tuple(fit.regressors), beta, theta, fit.position("rho"))
-
-    def coefficients(self, eta: NDArray) -> tuple[NDArray, NDArray]:
-        """Beta and theta (zero where a regressor is not lagged), shape (draws, k)."""
-        zero = np.zeros(len(eta))
-        theta = [zero if j is None else eta[:, j] for j in self.theta]
-        return eta[:, self.beta], np.stack(theta, axis=1) if theta else np.zeros((len(eta), 0))
-
-    def effects(self, eta: NDArray) -> NDArray:
-        """Effects at each row of parameters, shape (draws, 3, k)."""
-        beta, theta = self.coefficients(eta)
-        a, b, c, d = self._weights(eta)[0]
-        direct = a[:, None] * beta + b[:, None] * theta
-        total = c[:, None] * beta + d[:, None] * theta
-        return np.stack([direct, total - direct, total], axis=1)
-
-    def jacobian(self, values: NDArray) -> NDArray:
-        """Return the derivatives of (direct, indirect, total) in the parameters, (3k, p)."""
-        k = len(self.names)
-        (a, b, c, d), slopes = self._weights(values[None, :])
-        beta, theta = (z[0] for z in self.coefficients(values[None, :]))
-        J = np.zeros((2, k, values.size))
-        for row, own, other in ((0, a[0], b[0]), (1, c[0], d[0])):
-            for j in range(k):
-                J[row, j, self.beta[j]] = own
-                at = self.theta[j]
-                if at is not None:
-                    J[row, j, at] = other
-        if self.rho is not None:
-            a1, b1, c1, d1 = (z[0] for z in slopes)
-            J[0, :, self.rho] = a1 * beta + b1 * theta
-            J[1, :, self.rho] = c1 * beta + d1 * theta
-        return np.concatenate([J[0], J[1] - J[0], J[1]])
-
-    def _weights(self, eta: NDArray) -> tuple[tuple[NDArray, ...], tuple[NDArray, ...]]:
-        """Return the multipliers (a, b, c, d) at each row of parameters, and their slopes."""
-        space = self.fit.workspace
-        zero, one = np.zeros(len(eta)), np.ones(len(eta))
-        if self.rho is None:
-            return (one, zero, one, lagged_share(space) * one), (zero, zero, zero, zero)
-        m, slope = multipliers(space, eta[:, self.rho])
-        return (m.a, m.b, m.c, m.d), (slope.a, slope.b, slope.c, slope.d)
-
-
-def _known(covariance: NDArray) -> NDArray:
-    """Return the covariance with zeros for parameters whose variance is not known.
-
-    sigma2 (bootstrap) and phi at its lower end; effects do not depend on them.
-    """
-    return np.where(np.isnan(covariance), 0.0, covariance)
-
-
-def _draw(fit: FitResult, draws: int, rng: np.random.Generator) -> tuple[NDArray, int]:
-    """Draw from N(estimates, covariance) inside the parameter space; count the rejected."""
-    p = fit.values.size
-    covariance = _known(fit.covariance)
-    scale = np.sqrt(np.clip(np.diag(covariance), 0.0, None))
-    safe = np.where(scale > 0, scale, 1.0)
-    values, vectors = np.linalg.eigh(covariance / np.outer(safe, safe))
-    root = vectors * np.sqrt(np.clip(values, 0.0, None))
-    low, high = -np.inf, np.inf
-    rho = fit.position("rho")
-    if rho is not None and fit.workspace.weights is not None:
-        # the ends of the grids lie just inside the parameter space
-        grids = [W.logdet.grid for W in fit.workspace.weights.matrices]
-        low, high = max(float(g[0]) for g in grids), min(float(g[-1]) for g in grids)
-    kept, rejected = np.zeros((0, p)), 0
-    while len(kept) < draws:
-        eta = fit.values + (rng.standard_normal((draws, p)) @ root.T) * safe
-        inside = np.ones(draws, dtype=bool)
-        if rho is not None:
-            inside = (eta[:, rho] > low) & (eta[:, rho] < high)
-        need = draws - len(kept)
-        if inside.sum() >= need:
-            last = np.flatnonzero(inside)[need - 1] + 1
-            eta, inside = eta[:last], inside[:last]
-        rejected += int((~inside).sum())
-        kept = np.concatenate([kept, eta[inside]])
-        if rejected > draws and rejected > len(kept):
-            raise BoundaryError(
-                f"More than half of the draws of rho fall outside ({low:.3g}, {high:.3g}): rho = "
-                f"{fit.rho:.3f} is too close to the edge, or too imprecise, for simulation. "
-                "Use method='delta'."
-            )
-    return kept, rejected
+def table(
+    estimate: NDArray, se: NDArray, index: pd.Index, bounds: NDArray | None = None
+) -> pd.DataFrame:
+    """Return estimate, se, z, p_value and, with bounds, lower and upper, under an index."""
+    z = estimate / se
+    columns = {"estimate": estimate, "se": se, "z": z, "p_value": 2.0 * ndtr(-np.abs(z))}
+    if bounds is not None:
+        columns |= {"lower": bounds[0], "upper": bounds[1]}
+    return pd.DataFrame({key: value.ravel() for key, value in columns.items()}, index=index)

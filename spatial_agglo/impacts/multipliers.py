@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,11 +10,18 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 from scipy import sparse
 
+from spatial_agglo.core.factorization import factorize
+from spatial_agglo.core.parameter_space import radius
+from spatial_agglo.core.progress import progress
 from spatial_agglo.core.traces import BLOCK, solver
+from spatial_agglo.impacts.stretches import Stretch, stretches
 from spatial_agglo.models.workspace import Workspace
 
-#: Nodes for the multipliers that no log-determinant gives, over the range of the draws.
-NODES = 40
+#: Nodes of a polynomial in rho, and what its last coefficients may be of the largest.
+NODES, TOLERANCE = 12, 1e-11
+#: Nodes of a polynomial in a perturbation of S, and half-width of their interval in units of
+#: the distance to where S might be singular.
+PERTURBED, REACH = 13, 0.25
 
 
 @dataclass(frozen=True)
@@ -34,102 +40,185 @@ class Multipliers:
     d: NDArray
 
 
-def multipliers(space: Workspace, rho: NDArray) -> tuple[Multipliers, Multipliers]:
-    """Return the multipliers and their derivatives with respect to rho.
+def without_lag(space: Workspace) -> Multipliers:
+    """Return the multipliers of a model without rho: ``a = c = 1``, ``b = 0``, ``d = 1'D 1/n``."""
+    D, total = space.durbin_weights, 0.0
+    if D is not None:
+        sums = (float(W.matrix.sum()) for W in D.matrices)
+        total = sum(m * s for m, s in zip(D.times, sums, strict=True)) / space.data.nobs
+    return Multipliers(np.ones(1), np.zeros(1), np.ones(1), np.array([total]))
 
-    The traces come from the derivatives of the log-determinant:
-    ``tr(W S^-1) = -d1``, ``tr(S^-1) = N - rho d1``, ``tr(S^-1 W S^-1) = -(d1 + rho d2)``.
+
+def multipliers(space: Workspace, rho: NDArray) -> Multipliers:
+    """Return the multipliers for each rho; what solves systems is interpolated for many rho.
+
+    The traces come from the log-determinant: ``tr(W S^-1) = -d1``, ``tr(S^-1) = N - rho d1``.
     """
     rho = np.asarray(rho, dtype=float)
-    W, D = space.weights, space.durbin_weights
-    assert W is not None
-    assert D is not None
-    cells = space.data.nobs if space.irregular else W.matrices[0].n
-    times = W.times if space.irregular else np.ones(1)
-    pairs = [
-        (m * first, m * second)
-        for m, (first, second) in (
-            (m, matrix.logdet.derivatives(rho))
-            for m, matrix in zip(times, W.matrices, strict=True)
-        )
-    ]
-    d1, d2 = (np.sum([pair[j] for pair in pairs], axis=0) for j in range(2))
-    a, a1 = 1.0 - rho * d1 / cells, -(d1 + rho * d2) / cells
-    one, one1 = 1.0 / (1.0 - rho), 1.0 / (1.0 - rho) ** 2
-    standard = W.row_standardized and D.row_standardized
-    if D is W and standard:
-        b, b1 = -d1 / cells, -d2 / cells
-        return Multipliers(a, b, one, one), Multipliers(a1, b1, one1, one1)
-    exact = _exact(space, traces=D is not W, sums=not standard)
-    b, c, d, b1, c1, d1_ = _interpolated(exact, rho, W.matrices[0].logdet.interval[1])
-    if D is W:
-        b, b1 = -d1 / cells, -d2 / cells
+    lag, _ = _traces_of_lag(space, rho)
+    a = 1.0 + rho * lag
+    b = c = d = lag
+    own, standard = _kind(space)
     if standard:
-        c, d, c1, d1_ = one, one, one1, one1
-    return Multipliers(a, b, c, d), Multipliers(a1, b1, c1, d1_)
+        c = d = 1.0 / (1.0 - rho)
+    if own and standard:
+        return Multipliers(a, b, c, d)
+    exact = _solving(space, traces=not own, sums=not standard, slopes=False)
+    found = _interpolated(exact, rho)
+    if not own:
+        b = found[0]
+    if not standard:
+        c, d = found[1], found[2]
+    return Multipliers(a, b, c, d)
 
 
-def lagged_share(space: Workspace) -> float:
-    """Return ``1'D 1/n``, the multiplier of theta in the total effect of a model without rho."""
-    D = space.durbin_weights
-    if D is None:
-        return 0.0
-    total = sum(m * float(W.matrix.sum()) for m, W in zip(D.times, D.matrices, strict=True))
-    return total / space.data.nobs
+def slopes(space: Workspace, rho: float) -> Multipliers:
+    """Return the derivatives of the multipliers at one rho, each of shape (1,).
+
+    ``tr(S^-1 W S^-1) = -(d1 + rho d2)`` and ``tr((W S^-1)^2) = -d2``.
+    """
+    at = np.array([rho])
+    lag, second = _traces_of_lag(space, at)
+    a, b = lag + at * second, second
+    c = d = 1.0 / (1.0 - at) ** 2
+    own, standard = _kind(space)
+    if own and standard:
+        return Multipliers(a, b, c, d)
+    found = _solving(space, traces=not own, sums=not standard, slopes=True)(rho)[:, None]
+    if not own:
+        b = found[3]
+    if not standard:
+        c, d = found[4], found[5]
+    return Multipliers(a, b, c, d)
 
 
-def _exact(space: Workspace, *, traces: bool, sums: bool) -> Callable[[float], NDArray]:
-    """Return the function rho -> (b, c, d, and their slopes) by solving with S."""
+def _kind(space: Workspace) -> tuple[bool, bool]:
+    """Tell whether W lags the regressors as well, and whether all rows sum to one."""
     W, D = space.weights, space.durbin_weights
     assert W is not None
     assert D is not None
-    groups = Counter(zip(W.which, D.which, strict=True))
-    cells = space.data.cells.astype(float)
-    first = {pair: j for j, pair in reversed(list(enumerate(zip(W.which, D.which, strict=True))))}
+    return D is W, W.row_standardized and D.row_standardized
+
+
+def _traces_of_lag(space: Workspace, rho: NDArray) -> tuple[NDArray, NDArray]:
+    """Return ``tr(W S^-1)/n`` and ``tr((W S^-1)^2)/n``."""
+    W = space.weights
+    assert W is not None
+    times, cells = (W.times, space.data.nobs) if space.irregular else ([1], W.matrices[0].n)
+    first, second = np.zeros_like(rho), np.zeros_like(rho)
+    for m, matrix in zip(times, W.matrices, strict=True):
+        d1, d2 = matrix.logdet.derivatives(rho)
+        first, second = first - m * d1, second - m * d2
+    return first / cells, second / cells
+
+
+# --- by solving with S --------------------------------------------------------------------
+
+
+def _solving(
+    space: Workspace, *, traces: bool, sums: bool, slopes: bool
+) -> Callable[[float], NDArray]:
+    """Return the function rho -> (b, c, d and, with slopes, their derivatives); else NaN."""
+    parts = stretches(space)
+    cells = sum(part.count * part.mask.sum() for part in parts)
 
     def at(rho: float) -> NDArray:
-        total = np.zeros(6)
-        for (i, j), count in groups.items():
-            A, B = W.matrices[i].matrix, D.matrices[j].matrix
+        total = np.full(6, np.nan)
+        total[[0, 3] * traces + [1, 2, 4, 5] * sums] = 0.0
+        for part in parts:
+            A, B = part.W, part.D
+            assert A is not None
+            assert B is not None
             solve = solver(A, rho)
             if sums:
-                mask = cells[first[i, j]]
-                x, z = solve(mask), solve(B @ mask)  # S^-1 1, S^-1 D 1
-                y, w = solve(A @ x), solve(A @ z)  # S^-1 W S^-1 1, S^-1 W S^-1 D 1
-                total[[1, 2, 4, 5]] += count * np.array([mask @ part for part in (x, z, y, w)])
+                x, z = solve(part.mask), solve(B @ part.mask)  # S^-1 1, S^-1 D 1
+                total[[1, 2]] += part.count * np.array([part.mask @ x, part.mask @ z])
+                if slopes:  # S^-1 W S^-1 1, S^-1 W S^-1 D 1
+                    moved = [part.mask @ solve(A @ u) for u in (x, z)]
+                    total[[4, 5]] += part.count * np.array(moved)
             if traces:
-                total[[0, 3]] += count * np.array(_traces(A, B, solve))
-        return total / cells.sum()
+                total[[0, 3]] += part.count * np.array(_traces(part, rho, solve, slopes))
+        return total / cells
 
     return at
 
 
 def _traces(
-    A: sparse.csr_array, B: sparse.csr_array, solve: Callable[[NDArray], NDArray]
+    part: Stretch, rho: float, solve: Callable[[NDArray], NDArray], slopes: bool
 ) -> tuple[float, float]:
-    """Return ``tr(S^-1 D)`` and ``tr(S^-1 W S^-1 D)``, a block of columns at a time."""
+    """Return ``tr(S^-1 D)`` and ``tr(S^-1 W S^-1 D)`` (zero unless slopes are wanted)."""
+    A, B = part.W, part.D
+    assert A is not None
+    assert B is not None
+    if not part.small and part.series_converges(rho):
+        return _perturbed(A, B, rho, slopes)
     columns, level, slope = sparse.csc_array(B), 0.0, 0.0
     N = B.shape[0]
-    for start in range(0, N, BLOCK):
-        block = slice(start, min(start + BLOCK, N))
+    width = N if part.small else BLOCK
+    for start in progress(range(0, N, width), "blocks of units"):
+        block = slice(start, min(start + width, N))
         x = solve(columns[:, block].toarray())
         level += float(np.trace(x[block]))
-        slope += float(np.trace(solve(A @ x)[block]))
+        if slopes:
+            slope += float(np.trace(solve(A @ x)[block]))
     return level, slope
 
 
-def _interpolated(exact: Callable[[float], NDArray], rho: NDArray, end: float) -> NDArray:
-    """Return the six functions for each rho, shape (6, ...); interpolated for many rho."""
-    if rho.size <= NODES:
-        found = np.array([exact(float(r)) for r in rho.ravel()])
-        return found.T.reshape(6, *rho.shape)
-    low, high = float(rho.min()), float(rho.max())
+def _perturbed(
+    A: sparse.csr_array, B: sparse.csr_array, rho: float, slopes: bool
+) -> tuple[float, float]:
+    """Return the traces from ``F(x) = ln|S - x M|``, for matrices too large to solve N systems.
+
+    ``F'(0) = -tr(S^-1 M)`` and ``F''(0) = -tr((S^-1 M)^2)``. M = D gives the first trace. M = W
+    + c D and M = W - c D differ by ``2c tr(S^-1 D)`` in the first and by
+    ``4c tr(S^-1 W S^-1 D)`` in the second.
+    """
+    S = sparse.eye_array(A.shape[0]) - rho * A
+    margin = 1.0 - abs(rho) * radius(A)
+    nodes = np.cos(np.pi * (np.arange(PERTURBED) + 0.5) / PERTURBED)
+    inverse = np.linalg.inv(chebyshev.chebvander(nodes, PERTURBED - 1))
+
+    def derivatives(M: sparse.csr_array, width: float) -> tuple[float, float]:
+        values = []
+        for x in nodes * width:
+            pivots = factorize(sparse.csc_array(S - x * M)).U.diagonal()
+            values.append(float(np.log(np.abs(pivots)).sum()))
+        found = inverse @ np.array(values)
+        first, second = (chebyshev.chebval(0.0, chebyshev.chebder(found, m)) for m in (1, 2))
+        return -float(first) / width, -float(second) / width**2
+
+    if not slopes:
+        return derivatives(B, REACH * margin / radius(B))[0], 0.0
+    c = float(A.sum()) / float(B.sum())
+    width = REACH * margin / radius(sparse.csr_array(A + c * B))
+    plus, minus = (derivatives(sparse.csr_array(A + sign * B), width) for sign in (c, -c))
+    return (plus[0] - minus[0]) / (2.0 * c), (plus[1] - minus[1]) / (4.0 * c)
+
+
+def _interpolated(exact: Callable[[float], NDArray], rho: NDArray) -> NDArray:
+    """Return the functions for each rho, shape (6, ...).
+
+    Between many values, polynomials on intervals that are halved until they converge.
+    """
+    flat, where = np.unique(rho.ravel(), return_inverse=True)
+    out = np.empty((6, flat.size))
     nodes = np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
-    at = 0.5 * (low + high + (high - low) * nodes)
-    # the poles at the upper end of the parameter space are divided out, so that what is
-    # interpolated is smooth there as well
-    poles = np.array([1, 1, 1, 2, 2, 2])
-    values = np.array([exact(x) for x in at]) * (1.0 - at / end)[:, None] ** poles
-    weights = np.linalg.solve(chebyshev.chebvander(nodes, NODES - 1), values)
-    found = chebyshev.chebval((2.0 * rho - low - high) / (high - low), weights)
-    return np.stack([v / (1.0 - rho / end) ** p for v, p in zip(found, poles, strict=True)])
+    inverse = np.linalg.inv(chebyshev.chebvander(nodes, NODES - 1))
+    todo = [slice(0, flat.size)]
+    while todo:
+        here = todo.pop()
+        at = flat[here]
+        if at.size <= NODES:
+            out[:, here] = np.array([exact(float(r)) for r in at]).reshape(-1, 6).T
+            continue
+        low, high = at[0], at[-1]
+        values = np.array([exact(x) for x in 0.5 * (low + high + (high - low) * nodes)])
+        found = inverse @ values
+        large = np.abs(found).max(axis=0)
+        rest = np.abs(found[-2:]).max(axis=0)
+        if np.all((rest <= TOLERANCE * large) | np.isnan(large)):
+            out[:, here] = chebyshev.chebval((2.0 * at - low - high) / (high - low), found)
+            continue
+        middle = here.start + int(np.searchsorted(at, 0.5 * (low + high)))
+        todo += [slice(here.start, middle), slice(middle, here.stop)]
+    return out[:, where].reshape(6, *rho.shape)

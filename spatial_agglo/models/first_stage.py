@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.special import chdtrc, fdtrc
 
+from spatial_agglo.core.kernels import Kernel
 from spatial_agglo.core.likelihood import COLLINEAR, EXACT
-from spatial_agglo.core.meat import Kernel, Meat, meat
+from spatial_agglo.core.meat import Meat, meat
 from spatial_agglo.errors import IdentificationError, listing
 
 #: A covariance whose correlation form has a smaller eigenvalue than this has no inverse.

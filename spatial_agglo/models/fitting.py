@@ -13,8 +13,9 @@ from spatial_agglo.core import information
 from spatial_agglo.core.coupling import Coupling, Reduced, reduce_balanced, reduce_irregular
 from spatial_agglo.core.likelihood import Estimate, Filtered
 from spatial_agglo.core.maximize import maximize
-from spatial_agglo.core.meat import Blocks, Couplings, meat, opg
+from spatial_agglo.core.meat import meat, opg
 from spatial_agglo.core.moments import Column
+from spatial_agglo.core.mutual import Blocks, Couplings
 from spatial_agglo.core.within import Projector, removes_entity, removes_time
 from spatial_agglo.errors import IdentificationError, WeightsError, listing
 from spatial_agglo.models.bootstrapped import bootstrap

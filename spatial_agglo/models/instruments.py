@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_agglo.core.kernels import Kernel
 from spatial_agglo.core.likelihood import COLLINEAR
-from spatial_agglo.core.meat import Kernel
 from spatial_agglo.core.moments import lag
 from spatial_agglo.errors import (
     DataError,

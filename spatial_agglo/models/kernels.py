@@ -9,26 +9,26 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spatial_agglo.core import meat
+from spatial_agglo.core import kernels as core
 from spatial_agglo.errors import AlignmentError, DataError, OptionError, listing
 from spatial_agglo.models import covariances as wanted
 from spatial_agglo.panel import Panel
 from spatial_agglo.weights.distances import great_circle
 
 
-def kernel(cov: wanted.Covariance, panel: Panel) -> meat.Kernel:
+def kernel(cov: wanted.Covariance, panel: Panel) -> core.Kernel:
     """Return the kernel of a sandwich covariance for the cells of a panel."""
     match cov:
         case wanted.Robust():
-            return meat.Robust()
+            return core.Robust()
         case wanted.Clustered():
             labels = [cluster_labels(panel, by) for by in cov.by]
-            return meat.Clustered(*labels) if len(labels) == 1 else meat.TwoWayClustered(*labels)
+            return core.Clustered(*labels) if len(labels) == 1 else core.TwoWayClustered(*labels)
         case wanted.DriscollKraay():
-            return meat.DriscollKraay(cov.lags)
+            return core.DriscollKraay(cov.lags)
         case wanted.Conley():
             distances = _distances(cov, panel)
-            return meat.Conley.within(
+            return core.Conley.within(
                 distances, float(cov.cutoff), kernel=cov.kernel, lags=cov.lags, lagged="own"
             )
     raise OptionError(f"{type(cov).__name__} is not a sandwich covariance.")
@@ -38,9 +38,9 @@ def cluster_labels(panel: Panel, by: Hashable) -> NDArray:
     """Return the cluster of every cell as an integer, shape (T, N); -1 without a row."""
     T, N = panel.shape
     if by in ("entity", panel.entities.name) and by not in panel.dtypes:
-        return meat.entity_labels(T, N)
+        return core.entity_labels(T, N)
     if by in ("time", panel.times.name) and by not in panel.dtypes:
-        return meat.time_labels(T, N)
+        return core.time_labels(T, N)
     if by not in panel.dtypes:
         raise OptionError(
             f"Clustered(by={by!r}) names no column. Use 'entity', 'time', or one of "

@@ -202,6 +202,11 @@ def _evaluate(fit: FitResult, panel: Panel) -> Variables:
             "A dynamic model predicts its own sample only: a new panel does not say what the "
             "outcome was in the period before."
         )
+    if fit.spec.correlated:
+        raise OptionError(
+            "A model with the unit means of its regressors predicts its own sample only: those "
+            "means are of the periods of the estimation."
+        )
     joint, old, new = _joint(data.panel, panel)
     found = variables(f"{OUTCOME} ~ {data.formula.split('~')[1]}", joint)
     if found.regressors != data.regressors:

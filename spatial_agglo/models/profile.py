@@ -169,6 +169,7 @@ def profile(
     wide = _parts(curve, x, y, top - REACH * drop)
     start = wide[0][0] if low is None else _inside(low, "low", jacobian)
     end = wide[-1][1] if high is None else _inside(high, "high", jacobian)
+    space = (float(jacobian.interval[0]), float(jacobian.interval[1]))
     if not start < end:
         raise OptionError(f"low={start:.6g} must be smaller than high={end:.6g}.")
     grid = np.linspace(start, end, points)
@@ -182,9 +183,9 @@ def profile(
         estimate=estimate,
         maximum=top,
         level=level,
-        parts=_parts(curve, x, y, top - drop),
+        parts=_to_the_border(_parts(curve, x, y, top - drop), x, space),
         maxima=_maxima(curve, x, y, estimate, top),
-        space=(float(jacobian.interval[0]), float(jacobian.interval[1])),
+        space=space,
     )
 
 
@@ -287,6 +288,17 @@ def _parts(curve: _Curve, x: NDArray, y: NDArray, height: float) -> tuple[tuple[
     if y[-1] >= height:
         ends.append(float(x[-1]))
     return tuple(zip(ends[::2], ends[1::2], strict=True))
+
+
+def _to_the_border(
+    parts: tuple[tuple[float, float], ...], x: NDArray, space: tuple[float, float]
+) -> tuple[tuple[float, float], ...]:
+    """Put the border of the parameter space where a part ends with the search just inside it."""
+    first, last = float(x[0]), float(x[-1])
+    return tuple(
+        (space[0] if low == first else low, space[1] if high == last else high)
+        for low, high in parts
+    )
 
 
 def _maxima(

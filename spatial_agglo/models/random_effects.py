@@ -9,6 +9,7 @@ import numpy as np
 from spatial_agglo.core import random_effects as core
 from spatial_agglo.core.likelihood import Estimate, Filtered
 from spatial_agglo.core.moments import accumulate, lag
+from spatial_agglo.core.random_likelihood import RandomModel
 from spatial_agglo.core.within import within
 from spatial_agglo.errors import OptionError
 from spatial_agglo.formula import Variables
@@ -29,6 +30,7 @@ def fit_random(spec: ModelSpec, space: Workspace) -> FitResult:
             f"cov={spec.cov.name!r} is not available with random effects, whose standard errors "
             "rest on their likelihood: use cov='observed', or fixed effects."
         )
+    given = space
     auxiliary: tuple[str, ...] = ()
     remarks: list[str] = []
     if spec.correlated:
@@ -66,11 +68,11 @@ def fit_random(spec: ModelSpec, space: Workspace) -> FitResult:
         workspace=space,
         resid=predicted.eps,
         notes=(*remarks, *notes(spec, space)),
-        details={"unit_effects": predicted.mu, "auxiliary": auxiliary},
+        details={"unit_effects": predicted.mu, "auxiliary": auxiliary, "workspace": given},
     )
 
 
-def _model(spec: ModelSpec, space: Workspace) -> core.RandomModel:
+def _model(spec: ModelSpec, space: Workspace) -> RandomModel:
     """Split the moments into those within units and those of unit means."""
     F = space.frame(spec)
     T, N, _ = F.shape

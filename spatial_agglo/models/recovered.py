@@ -90,8 +90,8 @@ def fixed_effects(fit: FitResult) -> FixedEffects:
     cells, fixed = fit.workspace.data.cells, fit.spec.fixed
     if fit.spec.effects == "random":
         raise OptionError(
-            "Random effects are not parameters: this model has no fixed effects to recover. "
-            "Use effects='entity' for those."
+            "Random effects are not parameters, so there are none to recover: their predictions "
+            "are in fit.details['unit_effects']. Fixed ones: fit.replace(effects='entity')."
         )
     if fixed == "none":
         values = dict(zip(fit.names, fit.values.tolist(), strict=True))
@@ -165,7 +165,7 @@ def regression(
     ``data`` are those of the fit, or others with the same regressors.
     """
     _, names = fit.workspace.regressors(fit.spec)
-    if fit.spec.correlated or list(fit.names[: len(names)]) != names:
+    if list(fit.names[: len(names)]) != names:
         raise OptionError(
             f"The fitted values of this {fit.model} (parameters {listing(fit.names, 20)}) are not "
             "a function of the regressors of its formula alone: only fit.fitted_values and "

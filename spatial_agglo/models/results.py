@@ -429,8 +429,12 @@ def _refit(fit: FitResult, changes: Mapping[str, Any]) -> FitResult:
             f"{listing((*options, *DATA), 20)}."
         )
     space = fit.details.get("workspace", fit.workspace)
-    if fit.spec.dynamic is not None and space is fit.workspace:
-        raise OptionError("replace() is not available for this dynamic model: call the estimator.")
+    made = fit.spec.dynamic is not None or fit.spec.correlated
+    if made and space is fit.workspace:
+        raise OptionError(
+            "replace() is not available for this model, whose regressors are not those of its "
+            "formula alone: call the estimator."
+        )
     if np.isnan(fit.loglik):
         raise OptionError("replace() is for maximum likelihood: call this estimator again.")
     given = {name: value for name, value in changes.items() if name in options}
@@ -439,6 +443,11 @@ def _refit(fit: FitResult, changes: Mapping[str, Any]) -> FitResult:
         for option in fields(ModelSpec)
         if option.name not in given and getattr(fit.spec, option.name) != option.default
     }
+    if "durbin" in inherited:  # all regressors, and unit means of them, are the default
+        lagged = [name for name in inherited["durbin"] if name in space.data.regressors]
+        inherited["durbin"] = lagged
+        if len(lagged) == len(space.data.regressors):
+            del inherited["durbin"]
     dropped = _meaningless(given, inherited)
     kept = {name: value for name, value in inherited.items() if name not in dropped}
     spec = ModelSpec.of(**(kept | given))

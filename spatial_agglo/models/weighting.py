@@ -124,5 +124,9 @@ def _cut(W: SpatialWeights, cells: NDArray, period: object) -> SpatialWeights:
         scale = np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0)
         matrix = sparse.csr_array(sparse.diags_array(scale) @ matrix)
     if matrix.nnz == 0:
-        raise WeightsError(f"In period {period!r} no two observed units are linked.")
+        raise WeightsError(
+            f"In period {period!r} {int(cells.sum())} unit(s) are observed and no two of them are "
+            "linked. Leave the period out of the data before declaring the panel, or use weights "
+            "with more links."
+        )
     return W.derive(matrix, f", cut to the units observed in {period}", isolates="allow")

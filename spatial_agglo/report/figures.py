@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spatial_agglo.core.moments import lag
-from spatial_agglo.errors import DataError, OptionError, listing
+from spatial_agglo.errors import DataError, OptionError, listing, plain
 from spatial_agglo.esda import moran
-from spatial_agglo.panel import Panel
+from spatial_agglo.panel import Panel, numeric
 from spatial_agglo.report.describe import require_moran
 from spatial_agglo.report.files import make_folder, not_written
 from spatial_agglo.report.formats import in_words, period_text
@@ -130,13 +130,16 @@ def scatter_points(
     """Return Moran's I of one period, and the standardised variable and its spatial lag."""
     if time not in panel.times:
         raise DataError(f"The panel has no period {time!r}; it has {listing(panel.times, 40)}.")
-    if variable not in panel.frame.columns:
-        panel.column(variable)  # raises, naming the columns there are
+    x = panel.arrange(numeric(panel.frame, variable))[panel.times.get_loc(time)]
+    if np.isnan(x).any():
+        raise DataError(
+            f"{variable!r} is missing in period {plain(time)!r} for "
+            f"{listing(panel.entities[np.isnan(x)])}; Moran's I of a period needs every unit. "
+            "Choose another period, or leave these units out of the panel and of W."
+        )
     weights = W[time] if isinstance(W, PanelWeights) else as_weights(W)
     weights = weights.align(panel.entities)
-    period = panel.frame[[variable]].xs(time, level=1).loc[panel.entities]
-    found = moran(period, variable, weights).iloc[0]
-    x = period[variable].to_numpy(dtype=float)
+    found = moran(pd.DataFrame({variable: x}, index=panel.entities), variable, weights).iloc[0]
     z = (x - x.mean()) / x.std()
     wz = lag(weights.operator, z[None, :])[0] * (weights.n / float(weights.matrix.sum()))
     return found, z, wz

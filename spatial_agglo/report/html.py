@@ -9,9 +9,10 @@ from spatial_agglo.report.formats import split
 from spatial_agglo.report.layout import Layout
 
 #: Labels of rows that are shown as a symbol.
-SYMBOLS = {"rho": "ρ", "lambda": "λ", "sigma2": "σ²", "R2": "R²"}
+SYMBOLS = {"rho": "ρ", "lambda": "λ", "phi": "φ", "sigma2": "σ²", "R2": "R²"}
 _MINUS = re.compile(r"-(?=\d)")
-_LAG = "W*"
+_LAG = re.compile(r"^W\*|(?<=: )W\*")
+_BEFORE = "(t-1)"
 
 STYLE = """\
 .sa-table{display:inline-block;max-width:100%;overflow-x:auto;margin:1em 0;
@@ -34,6 +35,7 @@ STYLE = """\
 .sa-table tbody tr:last-child>*{padding-bottom:4px}
 .sa-table tr.in th{padding-left:1em}
 .sa-table td span{display:inline-block;width:0}
+.sa-table sub{font-size:75%;line-height:0}
 .sa-table p{width:0;min-width:max(100%,28em);margin:5px 0 0;font-size:12px;white-space:normal}
 """
 
@@ -131,7 +133,7 @@ def page(title: str, content: str, style: str = "") -> str:
 
 
 def row_label(label: str) -> str:
-    """Write a row's label: ``rho`` as a symbol, ``W*x`` with a times sign.
+    """Write a row's label: ``rho`` as a symbol, ``W*x`` with a times sign, ``y(t-1)`` below.
 
     Parameters
     ----------
@@ -143,14 +145,14 @@ def row_label(label: str) -> str:
 
     Examples
     --------
-    >>> row_label("W*logp"), row_label("rho")
-    ('<i>W</i>×logp', '<i>ρ</i>')
+    >>> row_label("W*logp"), row_label("rho"), row_label("y(t-1)")
+    ('<i>W</i>×logp', '<i>ρ</i>', 'y<sub><i>t</i>−1</sub>')
     """
     if label in SYMBOLS:
         return f"<i>{SYMBOLS[label]}</i>"
-    if label.startswith(_LAG):
-        return f"<i>W</i>×{html.escape(label.removeprefix(_LAG))}"
-    return html.escape(label)
+    parts = [html.escape(part) for part in _LAG.split(label.removesuffix(_BEFORE))]
+    below = "<sub><i>t</i>−1</sub>" * label.endswith(_BEFORE)
+    return "<i>W</i>×".join(parts) + below
 
 
 def cell(text: str) -> str:

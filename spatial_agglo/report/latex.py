@@ -11,6 +11,7 @@ from spatial_agglo.report.layout import Layout
 SYMBOLS = {
     "rho": r"$\rho$",
     "lambda": r"$\lambda$",
+    "phi": r"$\phi$",
     "sigma2": r"$\sigma^2$",
     "R2": r"$R^2$",
 }
@@ -35,7 +36,8 @@ _ESCAPES = {
 _SPECIAL = re.compile("[" + re.escape("".join(_ESCAPES)) + "]")
 _MINUS = re.compile(r"-(?=\d)")
 _OPENING = re.compile(r"(?<!\w)'(?=\w)")
-_LAG = "W*"
+_LAG = re.compile(r"^W\*|(?<=: )W\*")
+_BEFORE = "(t-1)"
 
 
 def render(layout: Layout, label: str) -> str:
@@ -102,7 +104,7 @@ def escape(text: str) -> str:
 
 
 def row_label(label: str) -> str:
-    r"""Write a row's label: ``rho`` as a symbol, ``W*x`` with a times sign.
+    r"""Write a row's label: ``rho`` as a symbol, ``W*x`` with a times sign, ``y(t-1)`` below.
 
     Parameters
     ----------
@@ -114,14 +116,13 @@ def row_label(label: str) -> str:
 
     Examples
     --------
-    >>> print(row_label("W*log_p"), row_label("sigma2"))
-    $W{\times}$log\_p $\sigma^2$
+    >>> print(row_label("W*log_p"), row_label("sigma2"), row_label("y(t-1)"))
+    $W{\times}$log\_p $\sigma^2$ y$_{t-1}$
     """
     if label in SYMBOLS:
         return SYMBOLS[label]
-    if label.startswith(_LAG):
-        return rf"$W{{\times}}${escape(label.removeprefix(_LAG))}"
-    return escape(label)
+    parts = [escape(part) for part in _LAG.split(label.removesuffix(_BEFORE))]
+    return r"$W{\times}$".join(parts) + r"$_{t-1}$" * label.endswith(_BEFORE)
 
 
 def cell(text: str) -> str:
@@ -144,7 +145,7 @@ def cell(text: str) -> str:
     core = "$-$".join(escape(part) for part in _MINUS.split(core))
     if not tail:
         return core
-    hanging = tail if ")" in tail else rf"\textsuperscript{{{tail}}}"
+    hanging = tail if tail[-1] in ")]" else rf"\textsuperscript{{{tail}}}"
     return rf"{core}\rlap{{{hanging}}}"
 
 

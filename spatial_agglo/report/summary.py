@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from spatial_agglo.report import describe, html, text
+from spatial_agglo.report import describe, html, rows, text
 from spatial_agglo.report.formats import number, p_text
 from spatial_agglo.report.layout import Layout
 
@@ -39,12 +39,13 @@ def summary(fit: FitResult) -> str:
     ...
     """
     table = _coefficients(fit)
-    facts = _facts(fit)
-    half = (len(facts) + 1) // 2
-    left, right = facts[:half], facts[half:] + [("", "")] * (len(facts) % 2)
-    a, b = max(len(name) for name, _ in left), max(len(value) for _, value in left)
-    c, d = max(len(name) for name, _ in right), max(len(value) for _, value in right)
-    head = [
+    how, size, well = _facts(fit)
+    height = max(len(size), len(well))
+    left, right = (facts + [("", "")] * (height - len(facts)) for facts in (size, well))
+    a, b = max(len(name) for name, _ in [*how, *size]), max(len(value) for _, value in size)
+    c, d = max(len(name) for name, _ in well), max(len(value) for _, value in well)
+    head = [f"{name:<{a}}  {value}" for name, value in how]
+    head += [
         f"{name:<{a}}  {value:<{b}}    {other:<{c}}  {there:>{d}}".rstrip()
         for (name, value), (other, there) in zip(left, right, strict=True)
     ]
@@ -77,8 +78,8 @@ def summary_html(fit: FitResult) -> str:
     True
     """
     table = _coefficients(fit, title=_title(fit))
-    facts = " ".join(f"{name}: {value}." for name, value in _facts(fit))
-    notes = (facts, *_notes(fit))
+    facts = (" ".join(f"{name}: {value}." for name, value in part) for part in _facts(fit))
+    notes = (*facts, *_notes(fit))
     return html.styled(html.render(Layout(**{**table.__dict__, "notes": notes})))
 
 
@@ -86,29 +87,58 @@ def _title(fit: FitResult) -> str:
     return f"{describe.model_name(fit)}: {fit.formula}"
 
 
-def _facts(fit: FitResult) -> list[tuple[str, str]]:
-    """Return what stands above the coefficients: how it was estimated, then how well it fits."""
-    panel = fit.workspace.data.panel
-    entity, time = describe.key_names(panel)
-    return [
+_Facts = list[tuple[str, str]]
+
+
+def _facts(fit: FitResult) -> tuple[_Facts, _Facts, _Facts]:
+    """Return what stands above the coefficients: how and from what it was estimated, how well."""
+    entity, time = describe.key_names(fit.workspace.data.panel)
+    sizes = describe.sizes(fit)
+    how = [
         ("Effects", describe.effects_text(fit)),
-        ("Likelihood", describe.likelihood_text(fit)),
+        describe.likelihood_row(fit),
         ("Standard errors", describe.covariance_text(fit)),
-        (f"Entities ({entity})", f"{panel.N:,}"),
-        (f"Periods ({time})", describe.periods_text(panel)),
-        ("Observations (N x T)", f"{fit.nobs:,}"),
-        ("Log-likelihood", f"{fit.loglik:,.3f}"),
-        ("AIC", f"{fit.aic:,.3f}"),
-        ("BIC", f"{fit.bic:,.3f}"),
+    ]
+    size = [
+        (f"Entities ({entity})", f"{sizes.units:,}"),
+        (f"Periods ({time})", describe.periods_text(fit)),
+    ]
+    if sizes.per_unit is None:
+        size.append(("Observations (N x T)", f"{sizes.cells:,}"))
+    else:
+        least, mean, most = sizes.per_unit
+        size.append(("Observations", f"{sizes.cells:,} of {sizes.possible:,} cells"))
+        size.append((f"Periods per {entity}", f"{least:,} to {most:,}, mean {mean:.1f}"))
+    well = [
         ("R2", number(fit.rsquared, 4, scientific=False)),
         ("sigma2", number(fit.sigma2, 5)),
     ]
+    if not describe.has_likelihood(fit):
+        return how, size, [*well, *_instruments(fit)]
+    criteria = [
+        ("Log-likelihood", f"{fit.loglik:,.3f}"),
+        ("AIC", f"{fit.aic:,.3f}"),
+        ("BIC", f"{fit.bic:,.3f}"),
+    ]
+    return how, size, [*criteria, *well]
+
+
+def _instruments(fit: FitResult) -> _Facts:
+    """Return the tests of the instruments, the p value of a test beside its statistic."""
+    out: _Facts = []
+    for (_, name, statistic), value in rows.instruments(fit):
+        if statistic == "p":
+            test, shown = out.pop()
+            out.append((test, f"{shown} {value}"))
+        else:
+            out.append((name, value))
+    return out
 
 
 def _coefficients(fit: FitResult, title: str = "") -> Layout:
-    """Lay out the estimates; the variance is not tested, for zero is the edge of its range."""
+    """Lay out the estimates; variances are not tested, for zero is the edge of their range."""
     interval = fit.conf_int(LEVEL)
-    tested = [name != "sigma2" for name in fit.names]
+    tested = [rows.block_of(fit, name) != "Variance" for name in fit.names]
     low, high = 0.5 - LEVEL / 2, 0.5 + LEVEL / 2
     body = pd.DataFrame(
         {
@@ -132,8 +162,8 @@ def _coefficients(fit: FitResult, title: str = "") -> Layout:
 
 
 def _notes(fit: FitResult) -> list[str]:
-    notes = list(fit.notes)
-    weights = describe.weights_text(fit)
-    if weights and not any(note.startswith("W: ") for note in notes):
-        notes.insert(0, f"W: {weights}")
-    return notes
+    weights = describe.weights_texts(fit).items()
+    notes = [f"{name}: {text}" for name, text in weights]
+    if not describe.has_likelihood(fit):
+        notes.append("in brackets: p values of the tests")
+    return [describe.sentence(note) for note in (*notes, *describe.remarks(fit, technical=True))]

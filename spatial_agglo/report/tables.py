@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from spatial_agglo.errors import DataError, OptionError, check_option
-from spatial_agglo.formula import INTERCEPT
-from spatial_agglo.report.describe import listed, notes_of, require_moran, settings
+from spatial_agglo.errors import BoundaryError, DataError, OptionError, check_option
+from spatial_agglo.report import rows
+from spatial_agglo.report.describe import (
+    has_likelihood,
+    listed,
+    notes_of,
+    require_moran,
+    settings,
+    variances,
+)
 from spatial_agglo.report.formats import LEGEND, number, p_text, period_text, stars
 from spatial_agglo.report.summary import summary, summary_html
 from spatial_agglo.report.table import Table
@@ -28,10 +35,7 @@ __all__ = [
     "summary_html",
 ]
 
-#: Blocks of the results table, in the order of the papers.
-BLOCKS = ("Main", "Wx", "Spatial", "Variance", "Direct", "Indirect", "Total", "Fit")
 PARENTHESES = {"z": "z statistics", "se": "Standard errors"}
-_Key = tuple[str, str, str]
 
 
 def moran_table(frame: pd.DataFrame) -> Table:
@@ -73,8 +77,10 @@ def moran_table(frame: pd.DataFrame) -> Table:
     body = pd.DataFrame(columns, dtype=object)
     body.columns = _in_order(list(columns), ["variable", "statistic"])
     body.index = pd.Index([period_text(period) for period in periods], name=frame.index.names[1])
-    expected = frame["expected"].drop_duplicates()
+    expected = frame["expected"].dropna().drop_duplicates()
     notes = [f"z statistics in parentheses; two-sided p from the normal distribution. {LEGEND}"]
+    if frame["I"].isna().any():
+        notes.append("n/a: not defined, a value is missing or the variable does not vary.")
     if len(expected) == 1:
         notes.append(f"Without spatial dependence I is expected to be {expected.iloc[0]:.3f}.")
     return Table(f"Moran's I by {frame.index.names[1] or 'period'}", body, tuple(notes))
@@ -194,25 +200,31 @@ def results_table(
     if not (isinstance(decimals, int) and 0 <= decimals <= 12):
         raise OptionError(f"decimals={decimals!r} must be a whole number from 0 to 12.")
     named = _named(fits)
-    effects = _impacts(named, impacts)
-    cells: dict[str, dict[_Key, str]] = {}
-    write = _writer(parentheses, decimals)
+    effects, without = _impacts(named, impacts)
+    cells: dict[str, dict[rows.Key, str]] = {}
+    write, counts = rows.writer(parentheses, decimals), rows.counted(named)
     for name, fit in named.items():
-        cells[name] = dict(_coefficients(fit, write))
+        cells[name] = dict(rows.coefficients(fit, write))
         if name in effects:
-            cells[name].update(_effects(effects[name], write))
-        cells[name].update(_fit_rows(fit))
+            cells[name].update(rows.effects(effects[name], write))
+        cells[name].update(rows.instruments(fit))
+        cells[name].update(rows.fit_rows(fit, counts=counts))
     keys = dict.fromkeys(key for column in cells.values() for key in column)
-    order = sorted(keys, key=lambda key: (BLOCKS.index(key[0]), key[1] == INTERCEPT))
+    order = sorted(keys, key=rows.place)
     body = pd.DataFrame(
         {name: [column.get(key, "") for key in order] for name, column in cells.items()},
         index=_in_order(order, ["block", "term", "statistic"]),
         dtype=object,
     )
     outcomes = dict.fromkeys(fit.workspace.data.outcome for fit in named.values())
-    notes = [f"{PARENTHESES[parentheses]} in parentheses. {LEGEND}"]
-    notes[0] += " sigma2 carries none: its zero is the edge of its range, not a hypothesis."
-    notes += [*settings(named), *_impact_notes(named, effects), *notes_of(named)]
+    notes = [
+        f"{PARENTHESES[parentheses]} in parentheses. {LEGEND}{_no_stars(named)}",
+        *settings(named),
+        *_impact_notes(named, effects),
+        *without,
+        *_instrument_notes(named),
+        *notes_of(named),
+    ]
     return Table(f"Estimates of {', '.join(outcomes)}", body, tuple(notes), footer="Fit")
 
 
@@ -236,68 +248,35 @@ def _named(fits: FitResult | Mapping[str, FitResult]) -> dict[str, FitResult]:
 
 def _impacts(
     fits: Mapping[str, FitResult], impacts: bool | Mapping[str, Impacts]
-) -> dict[str, Impacts]:
+) -> tuple[dict[str, Impacts], list[str]]:
+    """Return the effects of the fits that have them, and why others do not."""
     if isinstance(impacts, Mapping):
         unknown = [name for name in impacts if name not in fits]
         if unknown:
             raise DataError(f"Impacts are given for {unknown}, not among the columns {list(fits)}.")
-        return dict(impacts)
-    if not impacts:
-        return {}
-    return {
-        name: fit.impacts()
-        for name, fit in fits.items()
-        if fit.regressors and (fit.spec.has_lag or fit.spec.has_durbin)
-    }
+        return dict(impacts), []
+    found: dict[str, Impacts] = {}
+    without: list[str] = []
+    for name, fit in fits.items() if impacts else ():
+        if fit.regressors and (fit.spec.has_lag or fit.spec.has_durbin):
+            try:
+                found[name] = fit.impacts()
+            except BoundaryError:  # two-stage least squares does not confine rho
+                reason = "rho lies outside the parameter space, so effects do not exist"
+                without.append(f"{listed([name])}: {reason}.")
+    return found, without
 
 
-_Writer = Callable[[str, str, float, float, float, bool], Iterator[tuple[_Key, str]]]
-
-
-def _writer(parentheses: str, decimals: int) -> _Writer:
-    """Return the function that writes an estimate and what stands below it."""
-
-    def write(
-        block: str, term: str, estimate: float, se: float, p_value: float, marked: bool = True
-    ) -> Iterator[tuple[_Key, str]]:
-        mark = stars(p_value) if marked else ""
-        yield (block, term, "estimate"), number(estimate, decimals) + mark
-        below = (
-            number(se, decimals)
-            if parentheses == "se"
-            else number(estimate / se, 2, scientific=False)
-        )
-        yield (block, term, parentheses), f"({below})"
-
-    return write
-
-
-def _coefficients(fit: FitResult, write: _Writer) -> Iterator[tuple[_Key, str]]:
-    errors, p_values = fit.std_errors, fit.pvalues
-    for name, value in fit.params.items():
-        term = str(name)
-        block = _block(term)
-        yield from write(block, term, value, errors[name], p_values[name], block != "Variance")
-
-
-def _block(name: str) -> str:
-    if name in ("rho", "lambda"):
-        return "Spatial"
-    if name == "sigma2":
-        return "Variance"
-    return "Wx" if name.startswith("W*") else "Main"
-
-
-def _effects(impacts: Impacts, write: _Writer) -> Iterator[tuple[_Key, str]]:
-    for row in impacts.to_frame().itertuples():
-        effect, variable = row.Index
-        yield from write(effect.capitalize(), variable, row.estimate, row.se, row.p_value, True)
-
-
-def _fit_rows(fit: FitResult) -> Iterator[tuple[_Key, str]]:
-    yield ("Fit", "N", "value"), f"{fit.nobs:,}"
-    yield ("Fit", "R2", "value"), number(fit.rsquared, 3, scientific=False)
-    yield ("Fit", "Log-likelihood", "value"), f"{fit.loglik:,.2f}"
+def _no_stars(fits: Mapping[str, FitResult]) -> str:
+    names = variances(fits)
+    if not names:
+        return ""
+    one = len(names) == 1
+    verb, whose = ("carries", "its") if one else ("carry", "their")
+    return (
+        f" {' and '.join(names)} {verb} none: {whose} zero is the edge of {whose} range, not a "
+        "hypothesis."
+    )
 
 
 def _impact_notes(fits: Mapping[str, FitResult], effects: Mapping[str, Impacts]) -> list[str]:
@@ -308,6 +287,11 @@ def _impact_notes(fits: Mapping[str, FitResult], effects: Mapping[str, Impacts])
         for item in effects.values()
     )
     text = f"Direct, indirect and total effects: standard errors by {' or '.join(kinds)}."
+    short = [name for name in effects if fits[name].spec.dynamic is not None]
+    if short:
+        text += f" {listed(short)}: short-run effects."
+    if rows.untested(effects):
+        text += " n/a: an effect that is zero in its model has no standard error."
     without = [
         name
         for name, fit in fits.items()
@@ -316,3 +300,14 @@ def _impact_notes(fits: Mapping[str, FitResult], effects: Mapping[str, Impacts])
     if without:
         text += f" {listed(without)}: no spillovers, coefficients are direct and total effects."
     return [text]
+
+
+def _instrument_notes(fits: Mapping[str, FitResult]) -> list[str]:
+    by_stages = [fit for fit in fits.values() if not has_likelihood(fit)]
+    if not by_stages:
+        return []
+    text = "Instruments: p values in brackets. First-stage F: of the instruments outside the model"
+    if any(len(getattr(fit, "endogenous", ())) > 1 for fit in by_stages):
+        text += ", the other endogenous regressors being instrumented as well (Sanderson & "
+        text += "Windmeijer 2016)"
+    return [f"{text}. Durbin-Wu-Hausman: of the hypothesis that no regressor is endogenous."]

@@ -1,14 +1,19 @@
 """The numerical core against explicit matrices."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import sparse
 
+from spatial_agglo.core import coupling as couples
 from spatial_agglo.core import logdet as logdets
 from spatial_agglo.core import moments as momentums
-from spatial_agglo.core import sandwich, traces
+from spatial_agglo.core import traces
+from spatial_agglo.core.kernels import entity_labels
 from spatial_agglo.core.logdet import Interpolant, Spectrum, log_determinant, symmetrize
 from spatial_agglo.core.moments import accumulate, blocks, lag
+from spatial_agglo.core.mutual import Couplings, mutual_clusters
 from spatial_agglo.core.within import EFFECTS, within
 from spatial_agglo.errors import WeightsError
 
@@ -151,13 +156,22 @@ def test_resolvent_dense_and_in_blocks(monkeypatch, units, rho):
     P = J @ H @ J
     expected = (np.trace(P), np.trace(P @ P), np.trace(P.T @ P))
     np.testing.assert_allclose(found.projected(True), expected, atol=1e-11)
+
+
+@pytest.mark.parametrize("units", [10_000, 0])
+def test_mutual_terms_dense_and_in_blocks(monkeypatch, units):
+    """The couplings of a fit with period effects, ``J H``, in blocks of units."""
+    monkeypatch.setattr(couples, "DENSE_UNITS", units)
+    monkeypatch.setattr(couples, "BLOCK", 7)
+    W, rho = neighbours(40, 5, 0), 0.6
+    A = (np.eye(40) - 1.0 / 40) @ W.toarray() @ np.linalg.inv(np.eye(40) - rho * W.toarray())
     v = np.random.default_rng(0).normal(size=(3, 40))
-    A = J @ H
-    for clustered in (False, True):
-        c = (v.T @ v) ** 2 if clustered else (v**2).T @ v**2
+    coupling = couples.Coupling(W, None, rho)
+    couplings = Couplings((0,), 1.0, (partial(coupling.centred, np.ones(40)),))
+    own = np.arange(120).reshape(3, 40)
+    for labels, c in ((own, (v**2).T @ v**2), (entity_labels(3, 40), (v.T @ v) ** 2)):
         twin = sum(A[i, j] * A[j, i] * c[i, j] for i in range(40) for j in range(40) if i != j)
-        ours = sandwich.mutual(W, rho, v, column_sums=H.sum(axis=0), clustered=clustered)
-        assert ours == pytest.approx(twin, rel=1e-9)
+        assert mutual_clusters(labels, v, couplings)[0, 0] == pytest.approx(twin, rel=1e-9)
 
 
 @pytest.mark.parametrize("effects", EFFECTS)

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from scipy import optimize, sparse
 
-from spatial_agglo.core import bootstrap
+from spatial_agglo.core import bootstrap, mutual
 from spatial_agglo.core import meat as module
-from spatial_agglo.core.meat import (
+from spatial_agglo.core.kernels import (
     Clustered,
     Conley,
-    Couplings,
     DriscollKraay,
     Robust,
     TwoWayClustered,
+    bartlett,
     default_lags,
     entity_labels,
-    meat,
-    opg,
     time_labels,
 )
+from spatial_agglo.core.meat import meat, opg
+from spatial_agglo.core.mutual import Couplings, mutual_clusters, mutual_conley
 from spatial_agglo.errors import DataError, IdentificationError, OptionError
 
 T, N, P = 4, 5, 5
@@ -216,12 +216,12 @@ def test_kernels_that_must_agree(unrepaired, situation):
 def test_long_bartlett_windows_approach_clusters_by_entity(unrepaired):
     """With T fixed and ever more weight on all lags, the kernel of a unit is its cluster."""
     case = Case()
-    wide = module._taper(T, 10**9)
+    wide = bartlett(T, 10**9)
     np.testing.assert_allclose(wide, 1.0, atol=1e-8)
     K = sparse.csr_array(np.eye(N))
-    mutual = module._mutual_conley(K, 10**9, "neighbours", case.v, case.couplings)
-    entity = module._mutual_clusters(np.array(entity_labels(T, N)), case.v, case.couplings)
-    np.testing.assert_allclose(mutual, entity, rtol=1e-6)
+    near = mutual_conley(K, 10**9, "neighbours", case.v, case.couplings)
+    entity = mutual_clusters(np.array(entity_labels(T, N)), case.v, case.couplings)
+    np.testing.assert_allclose(near, entity, rtol=1e-6)
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -379,7 +379,7 @@ def test_bad_input(call, error, message):
 
 
 def test_size_limits_are_stated(monkeypatch):
-    monkeypatch.setattr(module, "DENSE_LIMIT", 2)
+    monkeypatch.setattr(mutual, "DENSE_LIMIT", 2)
     case = Case(changing=True)
     with pytest.raises(OptionError, match="at most 2 are done"):
         case.meat(Clustered(entity_labels(T, N)))
@@ -649,10 +649,10 @@ def test_wild_bootstrap_of_a_quadratic_form_is_the_clustered_meat():
     c = (v.T @ v) ** 2
     exact = (H * H * c).sum() + (H * H.T * c).sum()
     assert np.mean(draws**2) == pytest.approx(exact)
-    mutual = module._mutual_clusters(
+    between = mutual_clusters(
         np.array(entity_labels(periods, units)), v, Couplings.dense(H[None], (0,), 1.0)
     )
-    assert mutual[0, 0] == pytest.approx(exact - (H * H * c).sum())
+    assert between[0, 0] == pytest.approx(exact - (H * H * c).sum())
 
 
 @pytest.mark.slow

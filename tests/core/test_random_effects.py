@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import optimize, sparse
 
-from spatial_agglo.core import random_effects
+from spatial_agglo.core import random_search
 from spatial_agglo.core.likelihood import Filtered
 from spatial_agglo.core.logdet import log_determinant
 from spatial_agglo.core.moments import lag as lag_of
@@ -419,7 +419,7 @@ def test_the_higher_of_two_maxima(cigarette_arrays):
     """The gns of the cigarette panel has two: a search that starts at the other one stays."""
     fitted = build(cigarette_arrays, "gns", "kkp")
     found = maximize(fitted)
-    x, loglik, settled = random_effects._climb(fitted, np.array([-0.5, 0.7, 4.8]))
+    x, loglik, settled = random_search.climb(fitted, np.array([-0.5, 0.7, 4.8]))
     assert settled
     assert x[0] < -0.5 < 0.5 < x[1]
     assert loglik < found.loglik - 20.0
@@ -436,7 +436,7 @@ def test_no_start_leads_higher(form, seed):
     found = maximize(fitted)
     for _ in range(8):
         start = np.append(rng.uniform(-0.9, 0.9, size=2), rng.choice([0.0, 0.5, 2.0, 5.0]))
-        assert random_effects._climb(fitted, start)[1] <= found.loglik + 1e-9
+        assert random_search.climb(fitted, start)[1] <= found.loglik + 1e-9
 
 
 # --- cases that must collapse ---------------------------------------------------------

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import spatial_agglo as sa
-from spatial_agglo.core import sandwich
+from spatial_agglo.core import meat
 
 pytestmark = pytest.mark.slow
 
@@ -118,7 +118,7 @@ def test_robust_standard_errors(monkeypatch, kind, strength):
     cov = "robust" if kind == "heteroskedastic" else "clustered"
     truth = np.concatenate([strength * BETA, strength * THETA, [RHO]])
     hits = {"observed": [], cov: [], "unit by unit": []}
-    full = sandwich.mutual
+    full = meat.mutual_clusters
     for _ in range(replications):
         errors = rng.normal(size=(T, units))
         if kind == "heteroskedastic":
@@ -129,7 +129,7 @@ def test_robust_standard_errors(monkeypatch, kind, strength):
         panel = draw(W, rng, errors, strength)
         for name, found in hits.items():
             without = name == "unit by unit"
-            monkeypatch.setattr(sandwich, "mutual", (lambda *_, **__: 0.0) if without else full)
+            monkeypatch.setattr(meat, "mutual_clusters", (lambda *_: 0.0) if without else full)
             fit = sa.sdm("y ~ x1 + x2", panel, W, cov=cov if without else name)
             found.append(covers(fit.values[:5], np.sqrt(np.diag(fit.covariance))[:5], truth))
     coverage = {name: np.mean(found, axis=0) for name, found in hits.items()}

@@ -1,0 +1,320 @@
+"""Dependence between units: Pesaran's CD test and its local version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from spatial_agglo.core.random import generator
+from spatial_agglo.core.within import Projector, removes_time, within
+from spatial_agglo.diagnostics.table import normal_row
+from spatial_agglo.errors import DataError, OptionError, check_option
+from spatial_agglo.models.fitting import fit
+from spatial_agglo.models.results import FitResult
+from spatial_agglo.models.specification import ModelSpec
+from spatial_agglo.models.workspace import Workspace
+from spatial_agglo.panel import Panel
+from spatial_agglo.weights.matrix import SpatialWeights, as_weights
+
+#: Periods that two units must share before their correlation says anything.
+SHARED = 3
+#: Columns of the correlation matrix that are made at once.
+BLOCK = 1_000
+
+
+def cd_test(
+    formula: str | FitResult,
+    panel: Panel | None = None,
+    W: Any = None,
+    *,
+    effects: str = "two-way",
+    likelihood: str = "transformed",
+    reference: str = "auto",
+    permutations: int = 999,
+    seed: int | np.random.Generator | None = 0,
+) -> pd.DataFrame:
+    """Test whether the residuals of different units are correlated (Pesaran 2004).
+
+    With ``r_ij`` the correlation of the residuals of units i and j over the ``T_ij`` periods that
+    both have, and P the number of pairs::
+
+        Pesaran CD    P^(-1/2) sum over all pairs of sqrt(T_ij) r_ij
+        local CD      the same over the pairs that W links, in either direction
+
+    Without cross-section dependence both are standard normal, when there are many pairs.
+
+    Parameters
+    ----------
+    formula : str or FitResult
+        A formula is estimated by OLS first; a fit brings its own panel and effects.
+    panel : Panel
+        With a formula.
+    W : SpatialWeights, libpysal Graph or W, or square labelled DataFrame, optional
+        Which units are neighbours; of a fit, its own W by default. Without one there is no
+        local CD.
+    effects, likelihood : str
+        With a formula, as for the estimators.
+    reference : {"auto", "normal", "permutation"}
+        Where p values come from. Residuals of a model with period effects sum to zero in every
+        period: their correlations are -1/(N - 1) on average, and CD is not normal without
+        dependence either (Juodis & Reese 2022). "permutation" shuffles the periods of every unit
+        by themselves, takes the effects out again, and compares; it takes errors that are
+        independent over time. "auto" does so with period effects and uses the normal
+        distribution otherwise.
+    permutations, seed
+        For "permutation".
+
+    Returns
+    -------
+    DataFrame
+        Rows "Pesaran CD" and, with W, "local CD"; columns ``statistic``, ``df`` (none),
+        ``p_value`` (two-sided). ``.attrs["tests"]`` has the null, the distribution and the
+        source of every row.
+
+    Raises
+    ------
+    DataError
+        No two units share three periods, or a unit's residuals do not vary.
+    OptionError
+        A formula without a panel, or a fit with options of its own.
+
+    Notes
+    -----
+    Pairs with fewer than three common periods are left out; how many is in the attrs. After a
+    spatial model the local CD is conservative: rho or lambda has been fitted to the same links.
+
+    References
+    ----------
+    Pesaran (2004, 2021); Moscone & Tosetti (2009) for the local version; Juodis & Reese (2022).
+
+    Examples
+    --------
+    >>> import spatial_agglo as sa
+    >>> panel = sa.Panel(sa.datasets.cigarettes(), entity="state", time="year")
+    >>> W = sa.datasets.weights("cigarettes_queen").standardize("row")
+    >>> cd_test("logc ~ logp + logy", panel, W, effects="entity").round(1)
+                statistic    df  p_value
+    test
+    Pesaran CD      ...
+    local CD        ...
+    """
+    check_option("reference", reference, ("auto", "normal", "permutation"))
+    found, weights = _resolved(formula, panel, W, effects, likelihood)
+    spec, cells = found.spec, found.workspace.data.cells
+    links = None if weights is None else _links(weights)
+    pairs = Pairs.of(found.resid, cells, links)
+    if reference == "auto":
+        reference = "permutation" if removes_time(spec.fixed) else "normal"
+    rows = [normal_row(name, value) for name, value in pairs.statistics.items()]
+    table = pd.concat(rows)
+    distribution = "standard normal"
+    if reference == "permutation":
+        if permutations < 1:
+            raise OptionError(f"permutations={permutations!r} must be at least 1.")
+        drawn = _permuted(found, links, permutations, generator(seed))
+        expected = drawn.mean(axis=0)
+        far = np.abs(drawn - expected) >= np.abs(table["statistic"].to_numpy() - expected)
+        table["p_value"] = (1.0 + far.sum(axis=0)) / (permutations + 1.0)
+        distribution = f"{permutations} permutations of periods within units"
+    about = {
+        "Pesaran CD": About(
+            "no correlation between the errors of different units",
+            distribution,
+            "Pesaran (2004, 2021)",
+        ),
+        "local CD": About(
+            "no correlation between the errors of neighbours",
+            distribution,
+            "Pesaran (2004); Moscone & Tosetti (2009)",
+        ),
+    }
+    table = described(table, {name: about[name] for name in table.index})
+    if pairs.left_out:
+        table.attrs["pairs_left_out"] = pairs.left_out
+    return table
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """CD statistics of residuals, and the pairs that had too few common periods."""
+
+    statistics: dict[str, float]
+    left_out: int
+
+    @classmethod
+    def of(cls, e: NDArray, cells: NDArray, links: sparse.csc_array | None) -> Pairs:
+        """Add up the correlations of residuals of shape (T, N), every pair twice."""
+        T, N = e.shape
+        add = _complete if cells.all() and T >= SHARED else _with_gaps
+        totals, counts = add(e, cells, links)
+        if not counts[0] or (links is not None and not counts[1]):
+            raise DataError(
+                f"No two units {'that are linked ' if counts[0] else ''}are observed in {SHARED} "
+                "common periods, so their residuals have no correlation."
+            )
+        if np.isnan(totals).any():
+            raise DataError(
+                "The residuals of a unit do not vary over the periods that it shares with "
+                "another: their correlation is not defined. Leave the unit out."
+            )
+        values = totals / np.sqrt(2.0 * counts)
+        names = ["Pesaran CD", "local CD"]
+        statistics = dict(zip(names, values.tolist(), strict=False))
+        return cls(statistics, (N * (N - 1) - int(counts[0])) // 2)
+
+
+def _complete(e: NDArray, cells: NDArray, links: sparse.csc_array | None) -> tuple[NDArray, ...]:
+    """Return the sums of ``sqrt(T) r_ij``, and their numbers, without the matrix of the r_ij."""
+    T, N = e.shape
+    Z = e - e.mean(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        Z = Z / np.sqrt((Z * Z).sum(axis=0))
+    totals, counts = [float((Z.sum(axis=1) ** 2).sum()) - N], [N * (N - 1)]
+    if links is not None:
+        totals.append(float((Z.T * (links @ Z.T)).sum()))
+        counts.append(links.nnz)
+    return np.sqrt(T) * np.array(totals), np.array(counts)
+
+
+def _with_gaps(e: NDArray, cells: NDArray, links: sparse.csc_array | None) -> tuple[NDArray, ...]:
+    """Return the same where every pair has its own common periods, by blocks of units."""
+    N = e.shape[1]
+    m = cells.astype(float)
+    e = e * m
+    kinds = 1 if links is None else 2
+    totals, counts = np.zeros(kinds), np.zeros(kinds, dtype=int)
+    for start in range(0, N, BLOCK):
+        block = slice(start, min(start + BLOCK, N))
+        shared = m.T @ m[:, block]
+        n = np.maximum(shared, 1.0)
+        own, other = e.T @ m[:, block], m.T @ e[:, block]
+        cross = e.T @ e[:, block] - own * other / n
+        product = (e * e).T @ m[:, block] - own**2 / n
+        product *= m.T @ (e * e)[:, block] - other**2 / n
+        kept = shared >= SHARED
+        kept[np.arange(block.start, block.stop), np.arange(kept.shape[1])] = False
+        r = np.where(product > 0.0, cross / np.sqrt(np.maximum(product, 1e-300)), np.nan)
+        weighted = np.where(kept, np.sqrt(shared) * r, 0.0)
+        totals[0] += weighted.sum()
+        counts[0] += int(kept.sum())
+        if links is not None:
+            i, j = links[:, block].nonzero()
+            totals[1] += weighted[i, j].sum()
+            counts[1] += int(kept[i, j].sum())
+    return totals, counts
+
+
+def _permuted(
+    found: FitResult, links: sparse.csc_array | None, draws: int, rng: np.random.Generator
+) -> NDArray:
+    """Return the statistics of residuals whose periods were shuffled unit by unit."""
+    e, cells = found.resid, found.workspace.data.cells
+    projector = None if cells.all() else Projector.of(cells, found.spec.fixed)
+    out = []
+    for _ in range(draws):
+        # observed cells first, in random order, and back to where cells are observed
+        order = np.argsort(np.where(cells, rng.random(e.shape), 2.0), axis=0)
+        shuffled = np.zeros_like(e)
+        places = np.argsort(~cells, axis=0, kind="stable")
+        np.put_along_axis(shuffled, places, np.take_along_axis(e, order, axis=0), axis=0)
+        if projector is None:
+            shuffled = within(shuffled, found.spec.fixed)
+        else:
+            shuffled = projector.apply(shuffled)
+        out.append(list(Pairs.of(shuffled, cells, links).statistics.values()))
+    return np.array(out)
+
+
+def _resolved(
+    formula: str | FitResult, panel: Panel | None, W: Any, effects: str, likelihood: str
+) -> tuple[FitResult, SpatialWeights | None]:
+    """Return the fit, and the weights that say who is linked: those given, or the model's own."""
+    if not isinstance(formula, FitResult):
+        if panel is None:
+            raise OptionError("With a formula, cd_test needs the panel as well.")
+        spec = ModelSpec.of("ols", effects=effects, likelihood=likelihood)
+        found = fit(spec, Workspace.of(formula, panel, None))
+        return found, None if W is None else as_weights(W).align(panel.entities)
+    if panel is not None or (effects, likelihood) != ("two-way", "transformed"):
+        raise OptionError(
+            "A fit brings its own panel, effects and likelihood: cd_test(fit), or "
+            "cd_test(fit, W=...) for other neighbours."
+        )
+    data, own = formula.workspace.data, formula.workspace.weights
+    if W is not None:
+        return formula, as_weights(W).align(data.panel.entities)
+    if own is None:
+        return formula, None
+    if not isinstance(own.source, SpatialWeights):
+        raise OptionError(
+            "The local CD test needs one W for all periods, and these weights change over time: "
+            "give the links as W=..., one period's weights for example."
+        )
+    return formula, own.source
+
+
+def _links(weights: SpatialWeights) -> sparse.csc_array:
+    """Return who is linked with whom, in either direction, without the diagonal."""
+    linked = weights.matrix != 0
+    both = sparse.csc_array((linked + linked.T).astype(float))
+    both.setdiag(0.0)
+    both.eliminate_zeros()
+    return both
+
+
+# --- what a row of a table tests --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class About:
+    """What a row of a table of tests is about.
+
+    Attributes
+    ----------
+    null : str
+        The hypothesis that a small p value speaks against.
+    distribution : str
+        Of the statistic under the null.
+    source : str
+    reason : str
+        Why the row is NaN; empty otherwise.
+    """
+
+    null: str
+    distribution: str
+    source: str
+    reason: str = ""
+
+
+def described(table: pd.DataFrame, about: Mapping[str, About]) -> pd.DataFrame:
+    """Put into ``table.attrs["tests"]`` what every row tests.
+
+    Plain dictionaries of text: they survive selection, rounding, copies and pickles.
+    """
+    table.attrs["tests"] = {
+        name: {key: text for key, text in vars(note).items() if text}
+        for name, note in about.items()
+    }
+    return table
+
+
+def stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Put tables below one another; what their rows test, and other attrs, are kept.
+
+    ``pandas.concat`` drops attrs that differ.
+    """
+    tables = list(tables)
+    out = pd.concat(tables)
+    out.attrs = {}
+    for table in tables:
+        for key, value in table.attrs.items():
+            merge = isinstance(value, dict) and isinstance(out.attrs.get(key, {}), dict)
+            out.attrs[key] = {**out.attrs.get(key, {}), **value} if merge else value
+    return out
+

@@ -1,0 +1,253 @@
+"""How the regressors of a formula move with one of its variables, at stated values.
+
+The formula itself is evaluated at the values, and differences are taken: whatever a formula can
+say of a variable (squares, logs, interactions, categories) is understood.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spatial_agglo.errors import (
+    DataError,
+    FormulaError,
+    OptionError,
+    SpatialAggloError,
+    listing,
+)
+from spatial_agglo.formula import Variables, variables
+from spatial_agglo.models.results import FitResult
+from spatial_agglo.panel import Panel
+
+#: Column that tells the rows apart.
+ROW = "__row__"
+#: Steps of differences, as shares of the scale of the variable, and places on them.
+STEPS = (1e-3, 1e-4)
+PLACES = np.array([-2.0, -1.0, -0.5, 0.5, 1.0, 2.0])
+#: Two steps must agree to the first to be taken at once, and to the second to be taken at all.
+SAME, CLOSE = 1e-9, 1e-6
+#: Cells whose rows are looked at to see what matters.
+SAMPLE = 25
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """The formula of a fit, ready to be evaluated at other values.
+
+    Attributes
+    ----------
+    data : Variables
+    names : tuple of str
+        Regressors that have effects.
+    frame : DataFrame
+        The observed rows, entity and time as columns; categories keep all their levels.
+    """
+
+    data: Variables
+    names: tuple[str, ...]
+    frame: pd.DataFrame
+
+    @classmethod
+    def of(cls, fit: FitResult) -> Terms:
+        """Take the observed rows; raise if terms depend on more than their own row."""
+        data = fit.workspace.data
+        rows = data.panel.frame.reset_index()
+        for name in rows.columns:
+            if _is_category(rows[name]) or _only_in_category(str(name), data.formula):
+                rows[name] = pd.Categorical(rows[name])
+        rows = rows[data.cells[data.panel.present]]
+        found = cls(data, tuple(fit.regressors), rows)
+        found._check()
+        return found
+
+    @property
+    def sample(self) -> pd.DataFrame:
+        """Some rows from all over the panel."""
+        at = np.linspace(0, len(self.frame) - 1, min(SAMPLE, len(self.frame))).astype(int)
+        return self.frame.iloc[at]
+
+    def candidates(self, variable: Hashable) -> list[Hashable]:
+        """Return the columns besides the variable whose names occur in the formula."""
+        right = self.data.formula.split("~")[1]
+        return [
+            name for name in self.frame.columns if name != variable and _occurs(str(name), right)
+        ]
+
+    def is_category(self, name: Hashable) -> bool:
+        """Tell whether a column is a category."""
+        return isinstance(self.frame[name].dtype, pd.CategoricalDtype)
+
+    def levels(self, name: Hashable) -> list[Any]:
+        """Return the levels of a category, or the lowest, middle and highest value."""
+        column = self.frame[name]
+        if self.is_category(name):
+            return list(column.cat.categories)
+        quantiles = np.quantile(column.to_numpy(dtype=float), [0.0, 0.5, 1.0])
+        return np.unique(quantiles).tolist()
+
+    def evaluate(self, rows: pd.DataFrame) -> NDArray:
+        """Return the regressors at rows of values, shape (m, k)."""
+        frame = rows.assign(**{ROW: np.arange(len(rows))})
+        try:
+            with np.errstate(all="ignore"):
+                made = variables(self.data.formula, Panel(frame, entity=ROW, unbalanced="allow"))
+        except SpatialAggloError as error:
+            raise OptionError(
+                f"The formula {self.data.formula!r} cannot be evaluated at these values: {error}"
+            ) from error
+        lost = [name for name in self.names if name not in made.regressors]
+        if lost:
+            raise FormulaError(
+                f"At other values the formula {self.data.formula!r} has no {listing(lost)}: its "
+                "terms depend on which values occur. Make the columns before declaring the panel."
+            )
+        at = [made.regressors.index(name) for name in self.names]
+        X = made.X[0][:, at]
+        return np.where(made.cells[0][:, None], X, np.nan)
+
+    def differences(self, rows: pd.DataFrame, variable: Hashable, levels: Sequence[Any]) -> NDArray:
+        """Return the regressors at each level less those at the first, (levels - 1, m, k)."""
+        stacked = self._at(rows, variable, [np.full(len(rows), 0.0)] * len(levels), levels)
+        X = self.evaluate(stacked).reshape(len(levels), len(rows), -1)
+        return X[1:] - X[0]
+
+    def derivative(self, rows: pd.DataFrame, variable: Hashable) -> NDArray:
+        """Return the derivatives of the regressors, (m, k); NaN where there is none.
+
+        Central differences of fourth order, at steps that are shortened until two of them
+        agree.
+        """
+        x = rows[variable].to_numpy(dtype=float)
+        spread = float(self.frame[variable].to_numpy(dtype=float).std())
+        wide = np.maximum(np.abs(x), spread)
+        near = np.where(x != 0.0, np.abs(x), wide)
+        steps = [STEPS[0] * np.where(wide > 0, wide, 1.0)]
+        steps += [step * np.where(near > 0, near, 1.0) for step in STEPS]
+        places = [x + place * h for h in steps for place in PLACES]
+        X = self.evaluate(self._at(rows, variable, places))
+        X = X.reshape(len(steps), PLACES.size, len(rows), -1)
+        out = np.full(X.shape[2:], np.nan)
+        error = np.full(X.shape[2:], np.inf)
+        for h, (a, b, c, d, e, f) in zip(steps, X, strict=True):
+            with np.errstate(all="ignore"):
+                one = (8.0 * (e - b) - (f - a)) / (12.0 * h[:, None])
+                two = (8.0 * (d - c) - (e - b)) / (6.0 * h[:, None])
+                size = np.maximum(np.abs(one), np.abs(two))
+                gap = np.where(size > 0, np.abs(one - two) / size, 0.0)
+            better = (gap < error) & ~(error <= SAME)
+            out, error = np.where(better, two, out), np.where(better, gap, error)
+        return np.where(error <= CLOSE, out, np.nan)
+
+    def moving(self, variable: Hashable, levels: Sequence[Any] | None) -> list[Hashable]:
+        """Return the columns on whose values the effect of a variable depends, itself included."""
+        found = []
+        own = [variable] if levels is None else []
+        for name in [*own, *self.candidates(variable)]:
+            values = self.levels(name)
+            if len(values) < 2:
+                continue
+            changes = np.array(
+                [self.change(self._set(self.sample, {name: v}), variable, levels) for v in values]
+            )
+            # NaN: outside the domain of a function, so that the value matters
+            same = np.isclose(changes, changes[:1], rtol=1e-7, atol=1e-12)
+            if not same.all():
+                found.append(name)
+        return found
+
+    def change(
+        self, rows: pd.DataFrame, variable: Hashable, levels: Sequence[Any] | None
+    ) -> NDArray:
+        """Return derivatives, (1, m, k), or differences between levels."""
+        if levels is None:
+            return self.derivative(rows, variable)[None]
+        return self.differences(rows, variable, levels)
+
+    def grid(self, points: Sequence[Mapping[Hashable, Any]]) -> pd.DataFrame:
+        """Return one row for every point: an observed row with some of its values replaced."""
+        first = self.frame.iloc[[0]]
+        return pd.concat([self._set(first, point) for point in points], ignore_index=True)
+
+    def _set(self, rows: pd.DataFrame, values: Mapping[Hashable, Any]) -> pd.DataFrame:
+        out = rows.copy()
+        for name, value in values.items():
+            if self.is_category(name):
+                categories = rows[name].cat.categories
+                out[name] = pd.Categorical([value] * len(rows), categories=categories)
+            else:
+                out[name] = float(value)
+        return out
+
+    def _at(
+        self,
+        rows: pd.DataFrame,
+        variable: Hashable,
+        places: Sequence[NDArray],
+        levels: Sequence[Any] | None = None,
+    ) -> pd.DataFrame:
+        """Stack the rows once for every place (or level) of the variable."""
+        parts = []
+        for j, x in enumerate(places):
+            if levels is not None:
+                parts.append(self._set(rows, {variable: levels[j]}))
+            else:
+                part = rows.copy()
+                part[variable] = x
+                parts.append(part)
+        return pd.concat(parts, ignore_index=True)
+
+    def _check(self) -> None:
+        """Raise if a row by itself gives other regressors than it gave in the panel."""
+        rows = self.sample
+        at = [self.data.regressors.index(name) for name in self.names]
+        given = self.data.X[self.data.cells][:, at]
+        positions = self.frame.index.get_indexer(rows.index)
+        given = given[positions]
+        found = self.evaluate(rows)
+        size = np.abs(self.data.X[self.data.cells][:, at]).max(axis=0, initial=0.0)
+        off = ~(np.abs(found - given) <= 1e-9 * size).all(axis=0)
+        if off.any():
+            names = [name for name, bad in zip(self.names, off, strict=True) if bad]
+            raise OptionError(
+                f"The term(s) {listing(names)} depend on the whole column, not on their own row "
+                "alone (center, scale, poly, bs, means and the like), so they cannot be evaluated "
+                "at stated values. Make the column before declaring the panel."
+            )
+
+
+def require(terms: Terms, variable: Hashable) -> None:
+    """Raise unless a variable is a column that the right side of the formula uses."""
+    if variable not in terms.frame.columns:
+        raise DataError(
+            f"The panel has no column {variable!r}. Name a variable of the formula "
+            f"{terms.data.formula!r}."
+        )
+    if not _occurs(str(variable), terms.data.formula.split("~")[1]):
+        raise OptionError(
+            f"{variable!r} is not in the formula {terms.data.formula!r}. Name a variable (not a "
+            "term) of its right side."
+        )
+
+
+def _occurs(name: str, text: str) -> bool:
+    return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text) is not None
+
+
+def _only_in_category(name: str, formula: str) -> bool:
+    """Tell whether a column stands in C(...) wherever it stands in a formula."""
+    every = len(re.findall(rf"(?<![\w.]){re.escape(name)}(?!\w)", formula))
+    inside = len(re.findall(rf"\bC\(\s*`?{re.escape(name)}`?\s*[,)]", formula))
+    return every > 0 and every == inside
+
+
+def _is_category(column: pd.Series) -> bool:
+    return not pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_datetime64_any_dtype(
+        column
+    )
