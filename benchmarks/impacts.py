@@ -94,7 +94,8 @@ def main() -> None:
         measure("partition to order 6", lambda fit=fit: partition(fit, orders=6))
         measure("by unit", lambda fit=fit: impacts_by_unit(fit, "x0"))
         measure("between 25 groups", lambda fit=fit, g=squares: aggregate(fit, "x0", g))
-        print(f"peak of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB\n")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        print(f"peak of the process: {peak:.0f} MB\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,15 @@ from spatial_agglo.diagnostics import (
     residual_moran,
     wald_tests,
 )
-from spatial_agglo.impacts import Impacts, impacts
+from spatial_agglo.impacts import (
+    Impacts,
+    aggregate,
+    impact_matrix,
+    impacts,
+    impacts_by_unit,
+    marginal_effects,
+    partition,
+)
 from spatial_agglo.models.covariances import Bootstrap, Clustered, Conley, DriscollKraay
 from spatial_agglo.models.estimators import gns, ols, sac, sar, sdem, sdm, sem, slx
 from spatial_agglo.models.gmm import stsls
@@ -32,16 +40,21 @@ __all__ = [
     "Panel",
     "Simulation",
     "SpatialWeights",
+    "aggregate",
     "choose_model",
     "datasets",
     "effects_tests",
     "errors",
     "esda",
     "gns",
+    "impact_matrix",
     "impacts",
+    "impacts_by_unit",
     "lm_tests",
     "lr_tests",
+    "marginal_effects",
     "ols",
+    "partition",
     "report",
     "residual_moran",
     "sac",
@@ -49,8 +62,8 @@ __all__ = [
     "sdem",
     "sdm",
     "sem",
-    "slx",
     "simulate",
+    "slx",
     "stsls",
     "study",
     "wald_tests",

@@ -42,11 +42,12 @@ def _wald(
             f"{m} restrictions cannot be tested jointly with a covariance made of {clusters} "
             "clusters (or periods): there must be fewer restrictions. Use another cov."
         )
-    middle = R @ covariance @ R.T
+    used = (R != 0.0).any(axis=0)
+    middle = R[:, used] @ covariance[np.ix_(used, used)] @ R[:, used].T
     if np.isnan(middle).any():
         return np.nan, m, np.nan
     scale = np.sqrt(np.clip(np.diag(middle), 0.0, None))
-    size = np.sqrt(np.abs(R) @ np.clip(np.diag(covariance), 0.0, None))
+    size = np.sqrt(np.abs(R[:, used]) @ np.clip(np.diag(covariance)[used], 0.0, None))
     if not np.all(scale > 1e-12 * size):
         raise OptionError(
             f"There is nothing to test in {name!r}: the model fixes it. Without rho, only the "

@@ -83,14 +83,19 @@ def marginal_effects(
     >>> found["estimate"].unstack("effect").round(2)
     effect  direct  indirect  total
     logy
-    4.5      -0.93      0.01  -0.92
-    5.0      -1.17     -0.66  -1.83
+    4.5      -0.95     -0.15  -1.10
+    5.0      -1.29      0.02  -1.27
     """
     parameters = Parameters.of(fit, horizon)
     terms = Terms.of(fit)
     require(terms, variable)
     chosen = _levels(terms, variable, levels)
     moving = terms.moving(variable, chosen)
+    if not moving and not terms.moves(variable, chosen):
+        raise OptionError(
+            f"No regressor changes with {variable!r} as a number does. If it stands for "
+            "categories, or jumps, give levels=[reference, ...]."
+        )
     points, names = _points(terms, variable, moving, dict(at or {}))
     changes = terms.change(terms.grid(points), variable, chosen)  # (levels - 1 or 1, m, k)
     _check(changes, terms, variable, points)
@@ -187,7 +192,7 @@ def _points(
 def _check(
     changes: Any, terms: Terms, variable: Hashable, points: list[dict[Hashable, Any]]
 ) -> None:
-    """Raise where there is no effect to speak of."""
+    """Raise where a term has no derivative."""
     bad = np.isnan(changes)
     if bad.any():
         _, m, k = (int(part[0]) for part in np.nonzero(bad))
@@ -196,9 +201,4 @@ def _check(
             f"The term {terms.names[k]!r} has no derivative with respect to {variable!r} at "
             f"{where or 'these values'}: a logarithm or root of a negative number, or a jump. Give "
             "other values, or levels=[from, to] for a jump."
-        )
-    if not changes.any():
-        raise OptionError(
-            f"No regressor changes with {variable!r}. If it is a number that stands for "
-            "categories, give levels=[reference, ...]."
         )

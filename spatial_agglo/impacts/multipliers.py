@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.polynomial import chebyshev
+from numpy.polynomial import chebyshev, polynomial
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -19,6 +19,8 @@ from spatial_agglo.models.workspace import Workspace
 
 #: Nodes of a polynomial in rho, and what its last coefficients may be of the largest.
 NODES, TOLERANCE = 12, 1e-11
+#: Terms of a power series that are cheaper than factorisations, and where it is cut off.
+TERMS, ROUNDING = 1_000, 1e-16
 #: Nodes of a polynomial in a perturbation of S, and half-width of their interval in units of
 #: the distance to where S might be singular.
 PERTURBED, REACH = 13, 0.25
@@ -55,21 +57,12 @@ def multipliers(space: Workspace, rho: NDArray) -> Multipliers:
     The traces come from the log-determinant: ``tr(W S^-1) = -d1``, ``tr(S^-1) = N - rho d1``.
     """
     rho = np.asarray(rho, dtype=float)
-    lag, _ = _traces_of_lag(space, rho)
-    a = 1.0 + rho * lag
-    b = c = d = lag
     own, standard = _kind(space)
+    lag, _ = _traces_of_lag(space, rho)
+    b, c, d = _others(space, rho, traces=not own, sums=not standard, slopes=False)
     if standard:
         c = d = 1.0 / (1.0 - rho)
-    if own and standard:
-        return Multipliers(a, b, c, d)
-    exact = _solving(space, traces=not own, sums=not standard, slopes=False)
-    found = _interpolated(exact, rho)
-    if not own:
-        b = found[0]
-    if not standard:
-        c, d = found[1], found[2]
-    return Multipliers(a, b, c, d)
+    return Multipliers(1.0 + rho * lag, lag if own else b, c, d)
 
 
 def slopes(space: Workspace, rho: float) -> Multipliers:
@@ -78,18 +71,12 @@ def slopes(space: Workspace, rho: float) -> Multipliers:
     ``tr(S^-1 W S^-1) = -(d1 + rho d2)`` and ``tr((W S^-1)^2) = -d2``.
     """
     at = np.array([rho])
-    lag, second = _traces_of_lag(space, at)
-    a, b = lag + at * second, second
-    c = d = 1.0 / (1.0 - at) ** 2
     own, standard = _kind(space)
-    if own and standard:
-        return Multipliers(a, b, c, d)
-    found = _solving(space, traces=not own, sums=not standard, slopes=True)(rho)[:, None]
-    if not own:
-        b = found[3]
-    if not standard:
-        c, d = found[4], found[5]
-    return Multipliers(a, b, c, d)
+    lag, second = _traces_of_lag(space, at)
+    b, c, d = _others(space, at, traces=not own, sums=not standard, slopes=True)
+    if standard:
+        c = d = 1.0 / (1.0 - at) ** 2
+    return Multipliers(lag + at * second, second if own else b, c, d)
 
 
 def _kind(space: Workspace) -> tuple[bool, bool]:
@@ -110,6 +97,60 @@ def _traces_of_lag(space: Workspace, rho: NDArray) -> tuple[NDArray, NDArray]:
         d1, d2 = matrix.logdet.derivatives(rho)
         first, second = first - m * d1, second - m * d2
     return first / cells, second / cells
+
+
+def _others(space: Workspace, rho: NDArray, *, traces: bool, sums: bool, slopes: bool) -> NDArray:
+    """Return b (traces), c and d (sums), or their slopes; NaN for what is not asked for."""
+    out = np.full((3, *rho.shape), np.nan)
+    if sums:
+        found = _series(space, rho)
+        if found is not None:
+            out[1:] = found[2:] if slopes else found[:2]
+            sums = False
+    if traces or sums:
+        exact = _solving(space, traces=traces, sums=sums, slopes=slopes)
+        solved = exact(float(rho[0]))[3:, None] if slopes else _interpolated(exact, rho)[:3]
+        out = np.where(np.isnan(solved), out, solved)
+    return out
+
+
+# --- by powers of W ---------------------------------------------------------------------
+
+
+def _series(space: Workspace, rho: NDArray) -> NDArray | None:
+    """Return c, d and their slopes, shape (4, ...), from ``sum_q rho^q 1'W^q 1 / n``.
+
+    None where so many terms are needed that solving with S is cheaper.
+    """
+    parts = stretches(space)
+    scale = max(part.radius for part in parts)
+    x = float(np.abs(rho).max()) * scale
+    if x >= 1.0:
+        return None
+    terms = 2 + int(np.log(ROUNDING * (1.0 - x) ** 2) / np.log(max(x, ROUNDING)))
+    if terms > TERMS:
+        return None
+    moments = sum(part.count * power_sums(part, terms, scale) for part in parts)
+    moments = moments / sum(part.count * part.mask.sum() for part in parts)
+    if not np.all(terms * x**terms * moments[:, -1] <= 1e2 * ROUNDING * moments[:, 0]):
+        return None  # W is so far from symmetric that its powers grow at first
+    slopes = scale * polynomial.polyder(moments, axis=1)
+    return np.stack([polynomial.polyval(rho * scale, row) for row in (*moments, *slopes)])
+
+
+def power_sums(part: Stretch, orders: int, scale: float = 1.0) -> NDArray:
+    """Return ``1'W^q 1`` and ``1'W^q D 1`` for q = 0, 1, .., orders, shape (2, orders + 1).
+
+    With a scale those of ``W / scale``, whose powers stay in the range of numbers.
+    """
+    lagged = np.zeros_like(part.mask) if part.D is None else part.D @ part.mask
+    x = np.stack([part.mask, lagged], axis=1)
+    out = [part.mask @ x]
+    for _ in range(orders):
+        assert part.W is not None
+        x = part.W @ x / scale
+        out.append(part.mask @ x)
+    return np.array(out).T
 
 
 # --- by solving with S --------------------------------------------------------------------
@@ -150,8 +191,9 @@ def _traces(
     A, B = part.W, part.D
     assert A is not None
     assert B is not None
-    if not part.small and part.series_converges(rho):
-        return _perturbed(A, B, rho, slopes)
+    margin = 1.0 - abs(rho) * part.radius
+    if not part.small and margin > 0.0:
+        return _perturbed(A, B, rho, margin, slopes)
     columns, level, slope = sparse.csc_array(B), 0.0, 0.0
     N = B.shape[0]
     width = N if part.small else BLOCK
@@ -165,7 +207,7 @@ def _traces(
 
 
 def _perturbed(
-    A: sparse.csr_array, B: sparse.csr_array, rho: float, slopes: bool
+    A: sparse.csr_array, B: sparse.csr_array, rho: float, margin: float, slopes: bool
 ) -> tuple[float, float]:
     """Return the traces from ``F(x) = ln|S - x M|``, for matrices too large to solve N systems.
 
@@ -174,7 +216,6 @@ def _perturbed(
     ``4c tr(S^-1 W S^-1 D)`` in the second.
     """
     S = sparse.eye_array(A.shape[0]) - rho * A
-    margin = 1.0 - abs(rho) * radius(A)
     nodes = np.cos(np.pi * (np.arange(PERTURBED) + 0.5) / PERTURBED)
     inverse = np.linalg.inv(chebyshev.chebvander(nodes, PERTURBED - 1))
 

@@ -10,6 +10,7 @@ from scipy import sparse
 from spatial_agglo.core.spectrum import Spectrum
 from spatial_agglo.errors import OptionError
 from spatial_agglo.impacts.effects import EFFECTS, derivatives, table
+from spatial_agglo.impacts.multipliers import power_sums
 from spatial_agglo.impacts.parameters import Parameters
 from spatial_agglo.impacts.stretches import Stretch, stretches
 from spatial_agglo.models.results import FitResult
@@ -87,7 +88,7 @@ def partition(fit: FitResult, *, orders: int = 4, horizon: str = "short") -> pd.
     k = len(parameters.names)
     point, J = point.reshape(2, orders + 1, k), J.reshape(2, orders + 1, k, -1)
     point, J = (np.stack([part[0], part[1] - part[0], part[1]]) for part in (point, J))
-    variance = np.einsum("eqkp,pr,eqkr->eqk", J, parameters.covariance, J)
+    variance = parameters.variance(J)
     whole = derivatives(parameters)[0]
     cumulated = point.cumsum(axis=1)
     share = np.full_like(cumulated, np.nan)
@@ -112,19 +113,8 @@ def _moments(parameters: Parameters, orders: int) -> NDArray:
     for part in parts:
         last = orders if parameters.rho is not None else 0
         total[:2, : last + 1] += part.count * _traces(part, last, space)
-        total[2:, : last + 1] += part.count * _sums(part, last)
+        total[2:, : last + 1] += part.count * power_sums(part, last)
     return total / sum(part.count * part.mask.sum() for part in parts)
-
-
-def _sums(part: Stretch, orders: int) -> NDArray:
-    """Return ``1'W^q 1`` and ``1'W^q D 1``."""
-    x = np.stack([part.mask, np.zeros_like(part.mask) if part.D is None else part.D @ part.mask])
-    out = [x @ part.mask]
-    for _ in range(orders):
-        assert part.W is not None
-        x = (part.W @ x.T).T
-        out.append(x @ part.mask)
-    return np.array(out).T
 
 
 def _traces(part: Stretch, orders: int, space: Workspace) -> NDArray:
@@ -138,6 +128,7 @@ def _traces(part: Stretch, orders: int, space: Workspace) -> NDArray:
     if omega is not None and D is W:
         powers = omega[:, None] ** np.arange(orders + 2)
         traces = powers.sum(axis=0).real
+        traces[1] = 0.0  # the diagonal of W is empty
         out[0, 1:], out[1] = traces[1:-1], traces[1:]
         return out
     if part.small:

@@ -190,6 +190,27 @@ class Parameters:
         J = J + np.multiply.outer(level, ds) + s * np.multiply.outer(slope, dr)
         return s * level, J
 
+    def propagate(self, J: NDArray) -> NDArray:
+        """Return the covariance ``J V J'`` of what has the derivatives J, shape (m, P).
+
+        NaN for what depends on a parameter of unknown variance.
+        """
+        V, lost = self._known(J)
+        out = J @ V @ J.T
+        out[lost] = out[:, lost] = np.nan
+        return out
+
+    def variance(self, J: NDArray) -> NDArray:
+        """Return the variances alone, for J of shape (..., P)."""
+        V, lost = self._known(J)
+        return np.where(lost, np.nan, ((J @ V) * J).sum(axis=-1))
+
+    def _known(self, J: NDArray) -> tuple[NDArray, NDArray]:
+        """Return V with zeros for NaN, and what depends on a parameter of unknown variance."""
+        V = self.covariance
+        unknown = np.isnan(V.diagonal())
+        return np.where(np.isnan(V), 0.0, V), (J[..., unknown] != 0.0).any(axis=-1)
+
     def _check(self) -> None:
         """Raise where effects do not exist at the estimates."""
         outside = outside_space(self.fit.values, self.fit.names, self.space)

@@ -20,6 +20,8 @@ from spatial_agglo.panel import Panel
 
 #: "mean": of the units affected. "sum": over them.
 HOW = ("mean", "sum")
+#: Units times groups up to which systems are solved for all groups at once.
+CELLS = 2e7
 
 
 def aggregate(
@@ -72,7 +74,7 @@ def aggregate(
     DataError
         A column that varies over time; an unknown column or period.
     OptionError
-        Unknown variable or option.
+        Unknown variable or option; more than 2e7 units times groups.
     BoundaryError
         As for :func:`impacts`.
 
@@ -88,8 +90,8 @@ def aggregate(
     >>> found["estimate"].unstack("from").round(3)
     from     Pacific   rest
     to
-    Pacific   -1.003 -0.222
-    rest      -0.005 -1.220
+    Pacific   -1.011 -0.214
+    rest      -0.003 -1.221
     """
     check_option("how", how, HOW)
     check_level(level)
@@ -97,6 +99,11 @@ def aggregate(
     panel = parameters.space.data.panel
     labels, codes = _grouped(groups, panel)
     G = len(labels)
+    if G * panel.N > CELLS:
+        raise OptionError(
+            f"{G} groups of {panel.N} units are too many: their product may be up to {CELLS:.0e}. "
+            "Use larger groups, or impacts_by_unit."
+        )
     member = (codes[:, None] == np.arange(G)).astype(float)
     r = float(parameters.rate(parameters.values[None, :])[0][0])
     parts = stretches(parameters.space, period)
@@ -111,7 +118,7 @@ def aggregate(
     ).reshape(4, -1)
     point, J = parameters.at((found[0], found[1]), (found[2], found[3]))
     estimate = point[:, 0]
-    variance = np.einsum("mp,pr,mr->m", J[:, 0], parameters.covariance, J[:, 0])
+    variance = parameters.variance(J[:, 0])
     se = np.sqrt(np.where(variance > 0, variance, np.nan))
     half = ndtri(0.5 + level / 2.0) * np.sqrt(np.clip(variance, 0.0, None))
     index = pd.MultiIndex.from_product([labels, labels], names=["to", "from"])

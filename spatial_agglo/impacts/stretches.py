@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from spatial_agglo.core.parameter_space import radius
 from spatial_agglo.core.traces import DENSE_SHARE, DENSE_UNITS
 from spatial_agglo.errors import DataError, listing
 from spatial_agglo.models.workspace import Workspace
+from spatial_agglo.weights.matrix import SpatialWeights
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Stretch:
     ----------
     count : int
         How many they are; 1 for all the periods of a balanced panel with one W.
-    W, D : csr_array, shape (N, N), or None
+    lag, durbin : SpatialWeights or None
         Of the outcome's lag and of the regressors' lags. Rows and columns of units that are
         not observed are empty.
     mask : ndarray, shape (N,)
@@ -31,20 +31,30 @@ class Stretch:
     """
 
     count: int
-    W: sparse.csr_array | None
-    D: sparse.csr_array | None
+    lag: SpatialWeights | None
+    durbin: SpatialWeights | None
     mask: NDArray
+
+    @property
+    def W(self) -> sparse.csr_array | None:
+        """Matrix of the outcome's lag."""
+        return None if self.lag is None else self.lag.matrix
+
+    @property
+    def D(self) -> sparse.csr_array | None:
+        """Matrix of the regressors' lags."""
+        return None if self.durbin is None else self.durbin.matrix
 
     @property
     def small(self) -> bool:
         """Whether one dense matrix is the cheapest way to whatever needs all units."""
-        A = self.W if self.W is not None else self.D
         N = self.mask.size
-        return A is None or N <= DENSE_UNITS or A.nnz > DENSE_SHARE * N * N
+        return self.lag is None or N <= DENSE_UNITS or self.lag.n_links > DENSE_SHARE * N * N
 
-    def series_converges(self, rho: float) -> bool:
-        """Whether the spectral radius of ``rho W`` is below one, as sparse factors need it."""
-        return rho == 0.0 or self.W is None or abs(rho) * radius(self.W) < 1.0
+    @property
+    def radius(self) -> float:
+        """Spectral radius of W: its weights are not negative, so it is an eigenvalue."""
+        return 0.0 if self.lag is None else 1.0 / self.lag.logdet.interval[1]
 
 
 def stretches(space: Workspace, period: Hashable | None = None) -> list[Stretch]:
@@ -61,9 +71,8 @@ def stretches(space: Workspace, period: Hashable | None = None) -> list[Stretch]
     if period is not None and period not in times:
         raise DataError(f"There is no period {period!r}; there are {listing(times, 40)}.")
     if not space.irregular:
-        W = None if lags is None else lags.matrices[0].matrix
-        D = None if durbin is None else durbin.matrices[0].matrix
-        return [Stretch(1, W, D, np.ones(data.panel.N))]
+        first, second = (None if w is None else w.matrices[0] for w in (lags, durbin))
+        return [Stretch(1, first, second, np.ones(data.panel.N))]
     cells = data.cells
     chosen = range(len(times)) if period is None else [int(times.get_loc(period))]
     groups: dict[tuple[int, int, bytes], list[int]] = {}
@@ -74,8 +83,8 @@ def stretches(space: Workspace, period: Hashable | None = None) -> list[Stretch]
     return [
         Stretch(
             len(at),
-            None if lags is None else lags.matrices[i].matrix,
-            None if durbin is None else durbin.matrices[j].matrix,
+            None if lags is None else lags.matrices[i],
+            None if durbin is None else durbin.matrices[j],
             cells[at[0]].astype(float),
         )
         for (i, j, _), at in groups.items()

@@ -30,11 +30,13 @@ from spatial_agglo.panel import Panel
 ROW = "__row__"
 #: Steps of differences, as shares of the scale of the variable, and places on them.
 STEPS = (1e-3, 1e-4)
-PLACES = np.array([-2.0, -1.0, -0.5, 0.5, 1.0, 2.0])
+PLACES = np.array([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
 #: Two steps must agree to the first to be taken at once, and to the second to be taken at all.
 SAME, CLOSE = 1e-9, 1e-6
-#: Cells whose rows are looked at to see what matters.
-SAMPLE = 25
+#: A change of slope that does not get smaller with the step is a kink, if it is not rounding.
+KINK, NOISE = 0.75, 1e-7
+#: Rows at which terms are checked, and rows and levels at which it is seen what matters.
+CHECKED, LOOKED_AT, LEVELS = 25, 5, 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +64,16 @@ class Terms:
         for name in rows.columns:
             if _is_category(rows[name]) or _only_in_category(str(name), data.formula):
                 rows[name] = pd.Categorical(rows[name])
+            elif rows[name].dtype == np.bool_:
+                rows[name] = rows[name].astype(float)  # to stand beside numbers it may be set to
         rows = rows[data.cells[data.panel.present]]
         found = cls(data, tuple(fit.regressors), rows)
         found._check()
         return found
 
-    @property
-    def sample(self) -> pd.DataFrame:
-        """Some rows from all over the panel."""
-        at = np.linspace(0, len(self.frame) - 1, min(SAMPLE, len(self.frame))).astype(int)
+    def sample(self, size: int) -> pd.DataFrame:
+        """Return some rows from all over the panel."""
+        at = np.linspace(0, len(self.frame) - 1, min(size, len(self.frame))).astype(int)
         return self.frame.iloc[at]
 
     def candidates(self, variable: Hashable) -> list[Hashable]:
@@ -94,7 +97,9 @@ class Terms:
 
     def evaluate(self, rows: pd.DataFrame) -> NDArray:
         """Return the regressors at rows of values, shape (m, k)."""
-        frame = rows.assign(**{ROW: np.arange(len(rows))})
+        # the first row was in the fit: where no other can be evaluated, there is still one
+        frame = pd.concat([self.frame.iloc[[0]], rows], ignore_index=True)
+        frame = frame.assign(**{ROW: np.arange(len(frame))})
         try:
             with np.errstate(all="ignore"):
                 made = variables(self.data.formula, Panel(frame, entity=ROW, unbalanced="allow"))
@@ -109,8 +114,8 @@ class Terms:
                 "terms depend on which values occur. Make the columns before declaring the panel."
             )
         at = [made.regressors.index(name) for name in self.names]
-        X = made.X[0][:, at]
-        return np.where(made.cells[0][:, None], X, np.nan)
+        X = np.where(made.cells[0][:, None], made.X[0][:, at], np.nan)
+        return X[1:]
 
     def differences(self, rows: pd.DataFrame, variable: Hashable, levels: Sequence[Any]) -> NDArray:
         """Return the regressors at each level less those at the first, (levels - 1, m, k)."""
@@ -135,32 +140,39 @@ class Terms:
         X = X.reshape(len(steps), PLACES.size, len(rows), -1)
         out = np.full(X.shape[2:], np.nan)
         error = np.full(X.shape[2:], np.inf)
-        for h, (a, b, c, d, e, f) in zip(steps, X, strict=True):
+        for step, (a, b, c, o, d, e, f) in zip(steps, X, strict=True):
+            h = step[:, None]
             with np.errstate(all="ignore"):
-                one = (8.0 * (e - b) - (f - a)) / (12.0 * h[:, None])
-                two = (8.0 * (d - c) - (e - b)) / (6.0 * h[:, None])
+                one = (8.0 * (e - b) - (f - a)) / (12.0 * h)
+                two = (8.0 * (d - c) - (e - b)) / (6.0 * h)
                 size = np.maximum(np.abs(one), np.abs(two))
                 gap = np.where(size > 0, np.abs(one - two) / size, 0.0)
+                bend, nearer = np.abs(b - 2.0 * o + e), 2.0 * np.abs(c - 2.0 * o + d)
+                noise = NOISE * (size * h + np.abs(o) * STEPS[0])
+                gap = np.where((nearer > KINK * bend) & (nearer > noise), np.inf, gap)
             better = (gap < error) & ~(error <= SAME)
             out, error = np.where(better, two, out), np.where(better, gap, error)
         return np.where(error <= CLOSE, out, np.nan)
 
     def moving(self, variable: Hashable, levels: Sequence[Any] | None) -> list[Hashable]:
         """Return the columns on whose values the effect of a variable depends, itself included."""
-        found = []
+        rows, found = self.sample(LOOKED_AT), []
         own = [variable] if levels is None else []
         for name in [*own, *self.candidates(variable)]:
             values = self.levels(name)
-            if len(values) < 2:
-                continue
-            changes = np.array(
-                [self.change(self._set(self.sample, {name: v}), variable, levels) for v in values]
-            )
+            at = np.linspace(0, len(values) - 1, min(LEVELS, len(values))).astype(int)
+            stacked = pd.concat([self._set(rows, {name: values[j]}) for j in at])
+            changes = self.change(stacked, variable, levels)
+            changes = changes.reshape(len(changes), len(at), len(rows), -1)
             # NaN: outside the domain of a function, so that the value matters
-            same = np.isclose(changes, changes[:1], rtol=1e-7, atol=1e-12)
+            same = np.isclose(changes, changes[:, :1], rtol=1e-7, atol=1e-12)
             if not same.all():
                 found.append(name)
         return found
+
+    def moves(self, variable: Hashable, levels: Sequence[Any] | None) -> bool:
+        """Tell whether any regressor changes with a variable."""
+        return bool(self.change(self.sample(LOOKED_AT), variable, levels).any())
 
     def change(
         self, rows: pd.DataFrame, variable: Hashable, levels: Sequence[Any] | None
@@ -205,7 +217,7 @@ class Terms:
 
     def _check(self) -> None:
         """Raise if a row by itself gives other regressors than it gave in the panel."""
-        rows = self.sample
+        rows = self.sample(CHECKED)
         at = [self.data.regressors.index(name) for name in self.names]
         given = self.data.X[self.data.cells][:, at]
         positions = self.frame.index.get_indexer(rows.index)

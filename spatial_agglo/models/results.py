@@ -380,11 +380,14 @@ class FitResult:
         draws: int = 1000,
         seed: int | np.random.Generator | None = 0,
         level: float = 0.95,
+        horizon: str = "short",
     ) -> Impacts:
         """Return direct, indirect and total effects. See :func:`spatial_agglo.impacts.impacts`."""
         from spatial_agglo.impacts import impacts
 
-        return impacts(self, method=method, draws=draws, seed=seed, level=level)
+        return impacts(
+            self, method=method, draws=draws, seed=seed, level=level, horizon=horizon
+        )
 
     @property
     def summary(self) -> str:

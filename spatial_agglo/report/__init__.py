@@ -15,13 +15,17 @@
 `links_map`                 the links of W on a map
 `heat_map`                  W as a picture of its cells
 `cardinality_histogram`     how many units have how many neighbours
+`map_effects`               effects by unit on a map
+`profile_plot`              a profile likelihood with its interval
 `save`                      a picture as PNG and SVG
 ==========================  ===================================================================
 """
 
 from spatial_agglo.errors import OutputError
+from spatial_agglo.report.effects_map import map_effects
 from spatial_agglo.report.esda_figures import cluster_map, moran_scatters, significance_map
 from spatial_agglo.report.figures import impacts_plot, moran_over_time, moran_scatter, save
+from spatial_agglo.report.profile_figure import profile_plot
 from spatial_agglo.report.table import Table
 from spatial_agglo.report.tables import moran_table, results_table, selection_table, summary
 from spatial_agglo.report.weights_figures import cardinality_histogram, heat_map, links_map
@@ -34,10 +38,12 @@ __all__ = [
     "heat_map",
     "impacts_plot",
     "links_map",
+    "map_effects",
     "moran_over_time",
     "moran_scatter",
     "moran_scatters",
     "moran_table",
+    "profile_plot",
     "results_table",
     "save",
     "selection_table",

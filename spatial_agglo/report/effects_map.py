@@ -11,7 +11,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spatial_agglo.errors import DataError, OptionError, check_option, listing
-from spatial_agglo.report.style import ALONG, GREY, INK, SMALL, TEXT, WIDTH, axes, broken
+from spatial_agglo.report.style import (
+    ALONG,
+    GREY,
+    INK,
+    SMALL,
+    TEXT,
+    WIDTH,
+    axes,
+    broken,
+    root_figure,
+)
 from spatial_agglo.weights.describe import matched
 from spatial_agglo.weights.labels import as_labels, unit_labels
 
@@ -105,7 +115,9 @@ def map_effects(
     shapes, values = _matched(effects, geometry, ids, column)
     found = _classes(values, classes, scheme)
     stretch, ratio = _proportions(shapes)
-    ax = axes(ax, (WIDTH, WIDTH * ratio + 0.25 + 0.17 * -(-(len(found) + 1) // 2)))
+    own, ax = ax is None, axes(ax, (WIDTH, WIDTH * ratio + 0.35 + 0.17 * -(-(len(found) + 1) // 2)))
+    if own:  # the layout that knows that a map does not fill its place
+        root_figure(ax).set_layout_engine("compressed")
     handles = [_draw(ax, shapes, *part) for part in found]
     absent = np.isnan(values)
     if absent.any():
