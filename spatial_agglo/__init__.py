@@ -10,6 +10,7 @@ from spatial_agglo.diagnostics import (
     residual_moran,
     wald_tests,
 )
+from spatial_agglo.diagnostics.diagnose import Diagnosis, diagnose
 from spatial_agglo.impacts import (
     Impacts,
     aggregate,
@@ -24,6 +25,14 @@ from spatial_agglo.models.estimators import gns, ols, sac, sar, sdem, sdm, sem, 
 from spatial_agglo.models.gmm import stsls
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.panel import Panel
+from spatial_agglo.robustness import (
+    GroupFits,
+    Regimes,
+    Sensitivity,
+    by_group,
+    regimes,
+    sensitivity,
+)
 from spatial_agglo.simulate import Simulation, simulate
 from spatial_agglo.weights import SpatialWeights
 
@@ -34,15 +43,21 @@ __all__ = [
     "Choice",
     "Clustered",
     "Conley",
+    "Diagnosis",
     "DriscollKraay",
     "FitResult",
+    "GroupFits",
     "Impacts",
     "Panel",
+    "Regimes",
+    "Sensitivity",
     "Simulation",
     "SpatialWeights",
     "aggregate",
+    "by_group",
     "choose_model",
     "datasets",
+    "diagnose",
     "effects_tests",
     "errors",
     "esda",
@@ -55,6 +70,7 @@ __all__ = [
     "marginal_effects",
     "ols",
     "partition",
+    "regimes",
     "report",
     "residual_moran",
     "sac",
@@ -62,6 +78,7 @@ __all__ = [
     "sdem",
     "sdm",
     "sem",
+    "sensitivity",
     "simulate",
     "slx",
     "stsls",

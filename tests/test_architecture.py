@@ -25,11 +25,20 @@ FLOORS = {
     "diagnostics": 4,
     "mechanisms": 4,
     "report": 5,
+    "robustness": 5,
     "study": 6,
     "cli": 7,
 }
 #: Methods of results that may reach up, lazily: what they call is derived from the result.
-LAZY = {"models/results.py", "models/profile.py", "diagnostics/choose.py"}
+LAZY = {
+    "agglomeration/index.py",
+    "diagnostics/choose.py",
+    "models/profile.py",
+    "models/results.py",
+    "robustness/regimes.py",
+    "robustness/sensitivity.py",
+    "robustness/subsamples.py",
+}
 
 
 def files():

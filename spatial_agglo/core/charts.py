@@ -41,7 +41,10 @@ class Chart(Protocol):
         """Return inner and its first and second derivative with respect to z."""
 
     def series(self, traces: NDArray) -> tuple[NDArray, NDArray]:
-        """Return ``0, a_1 .. a_m`` from tr(W^0) .. tr(W^m); then a guess of more of them."""
+        """Return ``0, a_1 .. a_m``, then a guess of more of them.
+
+        ``traces`` are those of powers 0 to m of W over its spectral radius.
+        """
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class Slits:
     def series(self, traces: NDArray) -> tuple[NDArray, NDArray]:
         """Return the coefficients; those that are not known are guessed as zero."""
         c, h = self._ch
-        scaled = Polynomial([-c / h, 1.0 / h])
+        scaled = Polynomial([-c / h, self.high / h])
         known = np.zeros(traces.size)
         for k in range(1, traces.size):
             T = Chebyshev.basis(k).convert(kind=Polynomial)(scaled)
@@ -149,7 +152,7 @@ class Disc:
         """
         k = np.arange(traces.size)
         known = np.zeros(traces.size)
-        known[1:] = -(traces[1:] / self.radius ** k[1:]) / k[1:]
+        known[1:] = -traces[1:] / k[1:]
         more = np.arange(traces.size, TERMS)
         last = float(known[-2:] @ k[-2:]) / 2.0
         return known, np.concatenate([known, last * (traces.size - 1) / more**2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 from typing import TypeAlias
 
 import numpy as np
@@ -37,6 +38,19 @@ class Interpolant:
     the z in question. How many nodes a panel needs follows from the bound of the
     coefficients (Trefethen 2013, Approximation Theory and Approximation Practice, theorem
     8.1): five to ten.
+
+    Attributes
+    ----------
+    method : str
+        Name of the back end.
+    factorize : callable
+        The log-determinant at one rho, and the non-zeros of the factors.
+    interval : tuple of float
+        Open interval of rho on which ``I - rho W`` is non-singular.
+    chart : Chart
+        The map of that interval into the disc.
+    traces : ndarray
+        ``tr (W/r)^k`` for k = 0, 1, .., r the spectral radius.
     """
 
     method: str
@@ -44,6 +58,7 @@ class Interpolant:
     interval: tuple[float, float]
     chart: Chart
     traces: NDArray
+    _alone: Lock = field(default_factory=Lock, repr=False, compare=False)
     _exact: dict[float, float] = field(default_factory=dict, repr=False)
     _panels: dict[tuple[float, float, int], NDArray] = field(default_factory=dict, repr=False)
 
@@ -171,8 +186,9 @@ class Interpolant:
         return int(n[np.argmax(enough), 0])
 
     def _at(self, rho: float) -> float:
-        if rho not in self._exact:
-            self._exact[rho] = 0.0 if rho == 0 else self.factorize(rho)[0]
+        with self._alone:  # a factorisation writes into the arrays of the one before
+            if rho not in self._exact:
+                self._exact[rho] = 0.0 if rho == 0 else self.factorize(rho)[0]
         return self._exact[rho]
 
 

@@ -76,14 +76,16 @@ class Conley:
     @classmethod
     def within(
         cls,
-        distances: NDArray,
+        distances: NDArray | sparse.csr_array,
         cutoff: float,
         *,
         kernel: str = "uniform",
         lags: int = 0,
         lagged: str = "neighbours",
     ) -> Conley:
-        """Make the kernel of a matrix of distances, (N, N), in the unit of ``cutoff``.
+        """Make the kernel of the distances between units, (N, N), in the unit of ``cutoff``.
+
+        A sparse array holds those of some pairs; the others are beyond the cutoff.
 
         "uniform": 1 up to and including the cutoff. "bartlett": ``1 - d/cutoff``. In the plane
         neither is sure to give a positive semi-definite meat; `meat` says so when it does not.
@@ -100,9 +102,19 @@ class Conley:
         check_option("kernel", kernel, ("uniform", "bartlett"))
         if not cutoff > 0:
             raise OptionError(f"cutoff={cutoff!r} must be a distance above 0.")
-        d = np.asarray(distances, dtype=float)
-        K = (d <= cutoff) * 1.0 if kernel == "uniform" else np.clip(1.0 - d / cutoff, 0.0, None)
-        return cls(sparse.csr_array(K), lags, lagged)
+
+        def weight(d: NDArray) -> NDArray:
+            return (
+                (d <= cutoff) * 1.0 if kernel == "uniform" else np.clip(1.0 - d / cutoff, 0, None)
+            )
+
+        if sparse.issparse(distances):
+            d = sparse.csr_array(distances)
+            near = sparse.csr_array((weight(d.data), d.indices, d.indptr), shape=d.shape)
+            near.setdiag(1.0)
+            near.eliminate_zeros()
+            return cls(near, lags, lagged)
+        return cls(sparse.csr_array(weight(np.asarray(distances, dtype=float))), lags, lagged)
 
 
 Kernel: TypeAlias = Robust | Clustered | TwoWayClustered | DriscollKraay | Conley

@@ -157,9 +157,9 @@ def _factorized(W: sparse.csr_array, symmetric: sparse.csr_array | None) -> tupl
         interval=interval,
         chart=chart,
         traces=(
-            power_traces(W, fill, symmetric=False)
+            power_traces(W / largest, fill, symmetric=False)
             if symmetric is None
-            else power_traces(symmetric, fill, symmetric=True)
+            else power_traces(symmetric / largest, fill, symmetric=True)
         ),
     )
     return found, fill

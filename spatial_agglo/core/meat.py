@@ -79,7 +79,8 @@ def meat(
       time effects, their product with both, as residuals are that much smaller than errors;
     - `Clustered`: the larger of ``G / (G - 1)`` and ``n / (n - m)``;
     - `TwoWayClustered`: the same with the smaller G, for all three terms;
-    - `DriscollKraay`: as clustered by period, ``T / (T - 1)``.
+    - `DriscollKraay`: ``T / (T - k)``, ``k = sum_ts k_ts / T`` (about ``lags + 1``), which is the
+      ``T / (T - 1)`` of clusters by period when there are no lags.
 
     Parameters
     ----------
@@ -221,9 +222,10 @@ def _assemble(
         case DriscollKraay():
             lags = default_lags(T) if kernel.lags is None else _lags(kernel.lags, T)
             labels, G = _labels(time_labels(T, N), seen)
-            factor = max(G / (G - 1), effects_lost.factor([labels]))
-            sums = s.sum(axis=1)
-            total = sums.T @ bartlett(T, lags) @ sums
+            taper, sums = bartlett(T, lags), s.sum(axis=1)
+            there = seen.any(axis=1)
+            factor = max(_of_zero_sums(taper[np.ix_(there, there)]), effects_lost.factor([labels]))
+            total = sums.T @ taper @ sums
             notes = (f"Driscoll-Kraay with {lags} lags", *_few(G, s.shape[2], "periods"))
             return Meat(total * factor, factor, G, notes)
         case Conley():
@@ -302,6 +304,16 @@ def _labels(labels: NDArray, seen: NDArray) -> tuple[NDArray, int]:
     out = np.full(seen.shape, -1)
     out[seen] = numbers
     return out, int(names.size)
+
+
+def _of_zero_sums(taper: NDArray) -> float:
+    """Return ``G / (G - 1'K1/G)`` for the (G, G) weights K of G sums that add up to zero.
+
+    Scores do so at the estimate. Independent sums less their mean have ``sum k_ts g_t g_s`` equal
+    to ``tr(K) - 1'K1/G`` variances on average, where it ought to be G.
+    """
+    G = len(taper)
+    return float(G / (G - taper.sum() / G))
 
 
 def _few(G: int, p: int, what: str) -> tuple[str, ...]:

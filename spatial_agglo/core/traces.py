@@ -13,7 +13,7 @@ from scipy import linalg, sparse
 from spatial_agglo.core.factorization import factorize, lu, similarity
 from spatial_agglo.core.logdet import LogDet, log_determinant
 from spatial_agglo.core.parameter_space import radius
-from spatial_agglo.core.progress import progress
+from spatial_agglo.core.progress import progress as progress  # also for those who import it here
 from spatial_agglo.core.selected import inverse_diagonal
 
 #: Up to this many units H is formed as one dense matrix; above, in blocks of columns.

@@ -13,6 +13,7 @@ them at work; :func:`spatial_agglo.diagnose` is made of them.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -136,26 +137,15 @@ def lm_from_arrays(
 ) -> pd.DataFrame:
     """Test a regression, given as plain arrays, against a spatial lag and a spatial error.
 
-    The statistics are those of :func:`spatial_agglo.lm_tests`, which see. They are functions of
-    least-squares residuals: give ``resid`` to have yours checked.
-
-    Parameters
-    ----------
-    y, X, W, effects, likelihood, ids, times, unbalanced, resid
-        As for :func:`regression_from_arrays`.
+    The statistics are those of :func:`spatial_agglo.lm_tests`, functions of least-squares
+    residuals: give ``resid`` to have yours checked. Parameters and errors are those of
+    :func:`regression_from_arrays`.
 
     Returns
     -------
     DataFrame
         Rows "LM lag", "robust LM lag", "LM error", "robust LM error", "SARMA"; columns
         ``statistic``, ``df``, ``p_value``.
-
-    Raises
-    ------
-    DataError, OptionError
-        As :func:`regression_from_arrays`.
-    WeightsError
-        W is None or malformed.
 
     Examples
     --------
@@ -210,14 +200,8 @@ def residuals_from_arrays(
     Returns
     -------
     DataFrame
-        "Moran's I": I of all periods, with the p value of permutations of the units; balanced
-        panels only. "Pesaran CD" and "local CD": as :func:`spatial_agglo.diagnostics.cd_test`;
-        with three periods or more.
-
-    Raises
-    ------
-    DataError, OptionError
-        As :func:`regression_from_arrays`.
+        "Moran's I" of all periods, by permutation of the units (balanced panels only), "Pesaran
+        CD" and "local CD" (three periods or more; one W for all of them).
 
     Examples
     --------
@@ -251,6 +235,8 @@ def residual_table(
         null = "no correlation between the residuals of neighbours"
         tables.append(described(row, {"Moran's I": About(null, how, source)}))
     if space.data.panel.T > 2:
+        if space.weights is not None and isinstance(space.weights.source, PanelWeights):
+            base = replace(base, workspace=Workspace(space.data, None))  # no links to be local to
         tables.append(cd_test(base, permutations=permutations, seed=seed))
     if not tables:
         raise DataError(

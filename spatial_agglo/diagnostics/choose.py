@@ -2,46 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from spatial_agglo.core.marginal import Prior
+from spatial_agglo.core.within import removes_entity
+from spatial_agglo.diagnostics.cross_section import About, described, stacked
 from spatial_agglo.diagnostics.dependence import moran_of
 from spatial_agglo.diagnostics.likelihood_ratio import effects_table, lr_tests
 from spatial_agglo.diagnostics.lm import lm_table
+from spatial_agglo.diagnostics.path import DecisionPath
+from spatial_agglo.diagnostics.posterior import (
+    SLOPES,
+    as_prior,
+    candidates,
+    with_probabilities,
+)
 from spatial_agglo.diagnostics.projection import require_fixed, require_regular
-from spatial_agglo.diagnostics.table import normal_row
-from spatial_agglo.diagnostics.wald import wald_tests
-from spatial_agglo.errors import FormulaError, OptionError
-from spatial_agglo.models.covariances import Observed
+from spatial_agglo.diagnostics.strategies import STRATEGIES, Case, elhorst, ranked, why_not_nested
+from spatial_agglo.diagnostics.table import chi2_table, normal_row
+from spatial_agglo.diagnostics.wald import nests_sem, wald_tests
+from spatial_agglo.errors import (
+    BoundaryError,
+    ConvergenceError,
+    FormulaError,
+    IdentificationError,
+    OptionError,
+    SpatialAggloError,
+    WeightsError,
+    check_option,
+)
+from spatial_agglo.models.covariances import Covariance, Observed
 from spatial_agglo.models.fitting import fit as fit_model
 from spatial_agglo.models.results import FitResult
-from spatial_agglo.models.specification import ModelSpec
+from spatial_agglo.models.specification import MODELS, ModelSpec
 from spatial_agglo.models.workspace import Workspace
 from spatial_agglo.panel import Panel
+from spatial_agglo.weights.panel_weights import PanelWeights
 
-#: Rows of the published selection table, in its order.
-ORDER = (
-    "Moran's I",
-    "LM error",
-    "robust LM error",
-    "LM lag",
-    "robust LM lag",
-    "LR SDM/SAR",
-    "LR SDM/SEM",
-    "Wald SDM/SAR",
-    "Wald SDM/SEM",
-)
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_ELHORST = "Elhorst (2014), sections 2.3 and 3.4"
+#: Rows of the published selection table, in its order: null and source.
+ROWS = {
+    "Moran's I": ("no spatial dependence of the residuals", "Cliff & Ord (1981)"),
+    "LM error": ("lambda = 0", "Anselin (1988); Debarsy & Ertur (2010)"),
+    "robust LM error": (
+        "lambda = 0 in the local presence of rho",
+        "Anselin, Bera, Florax & Yoon (1996)",
+    ),
+    "LM lag": ("rho = 0", "Anselin (1988); Debarsy & Ertur (2010)"),
+    "robust LM lag": (
+        "rho = 0 in the local presence of lambda",
+        "Anselin, Bera, Florax & Yoon (1996)",
+    ),
+    "LR SDM/SAR": ("theta = 0", _ELHORST),
+    "LR SDM/SEM": ("theta + rho beta = 0", _ELHORST),
+    "Wald SDM/SAR": ("theta = 0", _ELHORST),
+    "Wald SDM/SEM": ("theta + rho beta = 0", f"{_ELHORST}; Burridge (1981)"),
+    "LR two-way/entity": ("no effects of the periods", _ELHORST),
+    "LR two-way/time": ("no effects of the units", _ELHORST),
+    "LR entity/none": ("no effects of the units", _ELHORST),
+    "LR time/none": ("no effects of the periods", _ELHORST),
+    "Hausman": ("unit effects independent of the regressors", "Mundlak (1978); Debarsy (2012)"),
+}
+#: The models that the tests of the table are about.
+TESTED = ("sdm", "ols", "slx", "sar", "sem")
 #: What there is instead on panels that the tests are not made for.
-INSTEAD = (
-    "estimate the models one by one and compare them: sdm(...) with lr_tests and wald_tests, and "
-    "their information criteria"
-)
-NOT_NESTED = (
-    "The SEM is not nested in the SDM: there is an intercept and W is not row-standardised."
-)
+INSTEAD = "choose by a criterion: strategy='aic', 'bic' or 'posterior'"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,22 +83,37 @@ class Choice:
     Attributes
     ----------
     table : DataFrame
-        One row per test: ``statistic``, ``df``, ``p_value``.
-    steps : tuple of str
-        The path, a sentence per decision.
-    chosen : str
-        Name of the model.
+        One row per test: ``statistic``, ``df``, ``p_value``; null, distribution and source of
+        each are in ``.attrs["tests"]``.
+    path : DecisionPath
+        The questions of the strategy, the evidence on each and the answers taken.
     fits : mapping of str to FitResult
-        The candidates: "ols", "slx", "sar", "sem", "sdm".
+        The models that were estimated.
     alpha : float
-        Significance level of the decisions.
+        Significance level of the tests.
+    criteria : DataFrame
+        One row per candidate: ``loglik``, ``n_parameters``, ``aic``, ``bic``; by posterior
+        probability also ``log_marginal`` and ``probability``.
+    notes : tuple of str
+        What is missing, and why; priors.
     """
 
     table: pd.DataFrame
-    steps: tuple[str, ...]
-    chosen: str
+    path: DecisionPath
     fits: Mapping[str, FitResult]
     alpha: float
+    criteria: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def chosen(self) -> str:
+        """Name of the model."""
+        return self.path.chosen
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The path, a sentence per decision."""
+        return self.path.sentences
 
     @property
     def verdict(self) -> str:
@@ -78,13 +125,22 @@ class Choice:
         """The fitted model that was chosen."""
         return self.fits[self.chosen]
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the path as a decision tree.
+
+        See :func:`spatial_agglo.report.decision_figure.decision_tree`.
+        """
+        from spatial_agglo.report.decision_figure import decision_tree
+
+        return decision_tree(self.path, ax=ax)
+
     def _repr_html_(self) -> str:
         from spatial_agglo.report.tables import selection_html
 
         return selection_html(self)
 
     def __repr__(self) -> str:
-        return f"{self.table.to_string()}\n\n{self.verdict}"
+        return "\n".join([self.table.to_string(), "", self.verdict, *self.notes])
 
 
 def choose_model(
@@ -94,17 +150,24 @@ def choose_model(
     *,
     effects: str = "two-way",
     likelihood: str = "transformed",
-    cov: str = "observed",
+    cov: str | Covariance = "observed",
     alpha: float = 0.05,
+    strategy: str = "elhorst",
+    models: Sequence[str] | None = None,
+    durbin: Sequence[str] | None = None,
+    prior: str | Prior = "uniform",
+    coefficients: str = "zellner",
 ) -> Choice:
-    """Run the tests that decide between OLS, SAR, SEM and SDM, and follow them to a model.
+    """Run the tests that papers print, and choose a model by a stated strategy.
 
-    The strategy is Elhorst's (2014, section 3.4; LeSage & Pace 2009). If neither LM test
-    finds spatial dependence, the SLX terms are tested, and without them OLS stands.
-    Otherwise the spatial Durbin model is estimated and Wald and LR tests ask whether it
-    simplifies: to SAR when ``theta = 0`` is not rejected and the robust LM tests point to a
-    lag, to SEM when the common factor is not rejected and they point to an error. Where the
-    tests disagree the Durbin model stays, for it nests both.
+    "elhorst" (2014, section 3.4; LeSage & Pace 2009): if neither LM test finds spatial
+    dependence, the SLX terms are tested, and without them OLS stands; with them the SDM says
+    whether the outcome spills over as well. Otherwise the spatial Durbin model is estimated
+    and Wald and LR tests ask whether it simplifies: to SAR when ``theta = 0`` is not rejected
+    and the robust LM tests point to a lag, to SEM when the common factor is not rejected and
+    they point to an error. Where the tests disagree the Durbin model stays, for it nests both.
+
+    "aic", "bic", "posterior": the best of the candidates, nested in one another or not.
 
     Parameters
     ----------
@@ -115,6 +178,15 @@ def choose_model(
         As for the estimators, and the same in all fits.
     alpha : float
         Significance level.
+    strategy : {"elhorst", "aic", "bic", "posterior"}
+    models : sequence of str, optional
+        The candidates of a criterion; all eight by default. Those of "elhorst" are ols, slx, sar,
+        sem and sdm.
+    durbin : sequence of str, optional
+        The regressors that are lagged in slx, sdm, sdem and gns; all by default.
+    prior, coefficients
+        Of "posterior", see :func:`spatial_agglo.model_probabilities`, which also compares
+        several W.
 
     Returns
     -------
@@ -123,18 +195,22 @@ def choose_model(
     Raises
     ------
     DataError, WeightsError
-        A panel with gaps, weights that change over time.
+        "elhorst" on a panel with gaps, or with weights that change over time.
     OptionError
-        effects="random".
+        "elhorst" or "posterior" with random effects; options that belong to another strategy.
 
     Notes
     -----
-    With an intercept and weights that are not row-standardised the SDM does not nest the SEM: the
-    tests of one against the other are left out, and the SEM is not among the candidates.
+    The SDM does not nest the SEM if some regressors are not lagged, or if there is an intercept
+    and W is not row-standardised: the tests of one against the other are left out, and where
+    the robust LM tests point to an error, AIC decides between the two.
 
     The LR tests of the effects use the direct likelihood of the SDM, whatever
     ``likelihood`` is: transformed likelihoods with different effects are of different
-    samples.
+    samples. Hausman's test is Mundlak's form, in the SDM.
+
+    A candidate of a criterion that cannot be estimated is left out, and a test that is not
+    decisive and cannot be made as well; the verdict and the notes say so.
 
     Examples
     --------
@@ -144,103 +220,184 @@ def choose_model(
     >>> choice = sa.choose_model("logc ~ logp + logy", panel, W)
     >>> choice.chosen
     'sdm'
+    >>> sa.choose_model("logc ~ logp + logy", panel, W, strategy="bic", models=["sem", "sdm"]).steps
+    ('BIC is lowest for the SEM (-3106.5), then the SDM (+7.0).', ..., 'Lowest BIC: SEM.')
     """
-    if not 0.0 < alpha < 1.0:
-        raise OptionError(f"alpha={alpha!r} must lie between 0 and 1, for example 0.05.")
-    spec = ModelSpec.of("sdm", effects=effects, likelihood=likelihood, cov=cov)
-    require_fixed(spec, "choose_model")
+    _check(alpha, strategy, models, W, prior, coefficients)
+    spec = ModelSpec.of("sdm", effects=effects, likelihood=likelihood, cov=cov, durbin=durbin)
+    by_tests = strategy == "elhorst"
+    names = TESTED if by_tests else candidates(models, tuple(MODELS))
+    if by_tests:
+        require_fixed(spec, "choose_model")
     space = Workspace.of(formula, panel, W)
-    require_regular(space, "choose_model", INSTEAD)
+    if by_tests:
+        require_regular(space, "choose_model", INSTEAD)
     if not space.data.regressors:
         raise FormulaError(f"The formula {formula!r} has no regressor to choose a model for.")
-    fits = {
-        model: fit_model(replace(spec, model=model), space)
-        for model in ("sdm", "ols", "slx", "sar", "sem")
-    }
-    table = _table(fits, space, spec)
-    slx_p = float(_nested(fits["slx"], fits["ols"], len(space.data.regressors)))
-    chosen, steps = _decide(table["p_value"], table["statistic"], slx_p, alpha)
-    return Choice(table=table, steps=steps, chosen=chosen, fits=fits, alpha=alpha)
-
-
-def _table(fits: Mapping[str, FitResult], space: Workspace, spec: ModelSpec) -> pd.DataFrame:
-    parts = [
-        normal_row("Moran's I", float(moran_of(fits["ols"])["z"])),
-        lm_table(fits["ols"]),
-        lr_tests(fits["sdm"]),
-        wald_tests(fits["sdm"]),
-    ]
-    table = pd.concat(parts)
-    table = table.loc[[name for name in ORDER if name in table.index]]
-    if spec.effects != "none":
-        direct = replace(spec, likelihood="direct", cov=Observed())
-        table = pd.concat([table, effects_table(space, direct)])
-    return table
-
-
-def _nested(large: FitResult, small: FitResult, df: int) -> float:
-    from scipy.special import chdtrc
-
-    return float(chdtrc(df, 2.0 * (large.loglik - small.loglik)))
-
-
-def _decide(
-    p: pd.Series, statistic: pd.Series, slx_p: float, alpha: float
-) -> tuple[str, tuple[str, ...]]:
-    """Follow the strategy; return the model and a sentence per decision."""
-
-    def says(*names: str) -> str:
-        return ", ".join(f"{name}: p {_p(p[name])}" for name in names)
-
-    if min(p["LM lag"], p["LM error"]) >= alpha:
-        first = f"No spatial dependence in the residuals ({says('LM lag', 'LM error')})."
-        if slx_p >= alpha:
-            return "ols", (first, f"Lagged regressors do not matter either (p {_p(slx_p)}): OLS.")
-        rest = f"Lagged regressors matter (LR SLX/OLS: p {_p(slx_p)}): SLX."
-        return "slx", (first, rest)
-    steps = [f"The residuals are spatially dependent ({says('LM lag', 'LM error')})."]
-    lag_rejected = [p[f"{test} SDM/SAR"] < alpha for test in ("LR", "Wald")]
-    error_rejected = [bool(p.get(f"{test} SDM/SEM", 0.0) < alpha) for test in ("LR", "Wald")]
-    for name, rejected in (("SAR", lag_rejected), ("SEM", error_rejected)):
-        if f"LR SDM/{name}" not in p.index:
-            steps.append(NOT_NESTED)
-            continue
-        tests = says(f"LR SDM/{name}", f"Wald SDM/{name}")
-        if all(rejected):
-            steps.append(f"The SDM does not simplify to the {name} ({tests}).")
-        elif any(rejected):
-            steps.append(f"LR and Wald disagree on simplifying the SDM to the {name} ({tests}).")
-        else:
-            steps.append(f"The SDM can be simplified to the {name} ({tests}).")
-    points, why = _points(p, statistic, alpha)
-    lag_open, error_open = not any(lag_rejected), not any(error_rejected)
-    if lag_open and points == "lag":
-        steps.append(f"{why}: SAR.")
-        return "sar", tuple(steps)
-    if error_open and points == "error":
-        steps.append(f"{why}: SEM.")
-        return "sem", tuple(steps)
-    if lag_open or error_open:
-        steps.append(f"{why}, so the tests disagree and the model that nests both stays: SDM.")
+    if not spec.lagged(space.data):
+        raise OptionError(f"durbin={durbin!r} names no regressor, which leaves nothing to lag.")
+    fits, failed = _fits(spec, space, dict.fromkeys((*names, *TESTED)), needed=by_tests)
+    found = [name for name in names if name in fits]
+    if not found:
+        raise failed[names[0]]
+    tests, missing = _tests(fits, space, spec, by_tests)
+    criteria = _criteria(fits, found)
+    notes = [f"{name.upper()} not estimated: {failed[name]}" for name in names if name in failed]
+    notes += [f"{what} left out: {reason}" for what, reason in missing.items()]
+    if strategy == "posterior":
+        specs = [fits[name].spec for name in found]
+        criteria, priors = with_probabilities(criteria, specs, space, prior, coefficients)
+        notes.append(f"Priors: {priors}.")
+    tested = [name for name in TESTED if name in fits]
+    nested = "sdm" not in fits or nests_sem(fits["sdm"])
+    case = Case(tests, _criteria(fits, tested), alpha, nested, why_not_nested(spec, space))
+    if by_tests:
+        path = elhorst(case)
     else:
-        both = (
-            "Both simplifications fail" if NOT_NESTED not in steps else "The simplification fails"
+        others = {name.upper(): str(criteria[name].idxmin()) for name in ("aic", "bic")}
+        others.pop(strategy.upper(), None)
+        if {"LM lag", "LR SDM/SAR", "LR SLX/OLS"} <= set(tests.index):
+            others["Elhorst's strategy"] = elhorst(case).chosen
+        path = ranked(criteria, strategy, others, [name for name in names if name in failed])
+    table = tests.loc[[name for name in tests.index if name in ROWS]]
+    return Choice(_described(table), path, fits, alpha, criteria, tuple(notes))
+
+
+def _check(
+    alpha: float,
+    strategy: str,
+    models: Sequence[str] | None,
+    W: Any,
+    prior: str | Prior,
+    coefficients: str,
+) -> None:
+    """Raise on options that are unknown or belong to another strategy."""
+    if isinstance(alpha, str) or not 0.0 < alpha < 1.0:
+        raise OptionError(f"alpha={alpha!r} must lie between 0 and 1, for example 0.05.")
+    check_option("strategy", strategy, STRATEGIES)
+    if strategy == "elhorst" and models is not None:
+        raise OptionError(
+            "models=... belongs to strategy='aic', 'bic' or 'posterior'; the path of Elhorst has "
+            f"candidates of its own: {', '.join(TESTED)}."
         )
-        steps.append(f"{both}: SDM.")
-    return "sdm", tuple(steps)
+    as_prior(prior)
+    check_option("coefficients", coefficients, SLOPES)
+    if strategy != "posterior" and (prior, coefficients) != ("uniform", "zellner"):
+        raise OptionError(
+            f"prior=... and coefficients=... belong to strategy='posterior'; it is {strategy!r}."
+        )
+    if W is None:
+        raise WeightsError("choose_model needs spatial weights W; got None.")
+    if isinstance(W, Mapping) and not isinstance(W, PanelWeights):
+        raise OptionError(
+            "choose_model takes one W. To compare several: "
+            "model_probabilities(formula, panel, {name: W, ...})."
+        )
 
 
-def _points(p: pd.Series, statistic: pd.Series, alpha: float) -> tuple[str, str]:
-    """Which process the robust LM tests point to, and a sentence that says so."""
-    names = ("robust LM lag", "robust LM error")
-    significant = [name for name in names if p[name] < alpha]
-    text = f"robust LM lag: p {_p(p[names[0]])}, robust LM error: p {_p(p[names[1]])}"
-    if not significant:
-        return "neither", f"The robust LM tests point to neither process ({text})"
-    best = max(significant, key=lambda name: float(statistic[name]))
-    what = "lag" if best.endswith("lag") else "error"
-    return what, f"The robust LM tests point to a spatial {what} ({text})"
+def _fits(
+    spec: ModelSpec, space: Workspace, names: Sequence[str] | Mapping[str, None], *, needed: bool
+) -> tuple[dict[str, FitResult], dict[str, SpatialAggloError]]:
+    """Estimate models; those that cannot be are returned with the reason.
+
+    ``needed``: raise, but for the SEM, which the weights may rule out.
+    """
+    fits: dict[str, FitResult] = {}
+    failed: dict[str, SpatialAggloError] = {}
+    for name in names:
+        durbin = spec.durbin if MODELS[name][1] else None
+        try:
+            fits[name] = fit_model(replace(spec, model=name, durbin=durbin), space)
+        except (BoundaryError, ConvergenceError, IdentificationError, WeightsError) as error:
+            if needed and not (name == "sem" and isinstance(error, WeightsError)):
+                raise
+            failed[name] = error
+    return fits, failed
 
 
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+# --- the table ----------------------------------------------------------------------------
+
+
+def _tests(
+    fits: Mapping[str, FitResult], space: Workspace, spec: ModelSpec, needed: bool
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the tests in the published order, and what could not be made with the reason."""
+    direct = replace(spec, likelihood="direct", cov=Observed())
+    parts: dict[str, tuple[tuple[str, ...], Callable[..., pd.DataFrame]]] = {
+        "Moran's I": (("ols",), lambda ols: normal_row("Moran's I", float(moran_of(ols)["z"]))),
+        "LM tests": (("ols",), lm_table),
+        "LR tests of the SDM": (("sdm",), lr_tests),
+        "Wald tests of the SDM": (("sdm",), wald_tests),
+        "Tests of the SLX": (("sdm", "slx", "ols"), _of_slx),
+    }
+    decisive = set(parts) - {"Moran's I"} if needed else set()
+    if spec.effects not in ("none", "random"):
+        parts["LR tests of the effects"] = (), lambda: effects_table(space, direct)
+    if removes_entity(spec.effects) or spec.effects == "random":
+        parts["Hausman"] = (), lambda: _hausman(space, spec)
+    tables, missing = [], {}
+    for what, (models, make) in parts.items():
+        absent = [name.upper() for name in models if name not in fits]
+        if absent:
+            missing[what] = f"the {absent[0]} could not be estimated."
+            continue
+        try:
+            tables.append(make(*(fits[name] for name in models)))
+        except SpatialAggloError as error:
+            if what in decisive:
+                raise
+            missing[what] = str(error)
+    found = stacked(tables) if tables else chi2_table({})
+    order = [*ROWS, *(name for name in found.index if name not in ROWS)]
+    return found.loc[[name for name in order if name in found.index]], missing
+
+
+def _of_slx(sdm: FitResult, slx: FitResult, ols: FitResult) -> pd.DataFrame:
+    """Test the SLX against OLS, and the SDM against the SLX."""
+    lagged = len(slx.names) - len(ols.names)
+    wald = float(sdm.params["rho"] / sdm.std_errors["rho"]) ** 2
+    return chi2_table(
+        {
+            "LR SLX/OLS": (2.0 * (slx.loglik - ols.loglik), lagged),
+            "LR SDM/SLX": (2.0 * (sdm.loglik - slx.loglik), 1),
+            "Wald SDM/SLX": (wald, 1),
+        }
+    )
+
+
+def _hausman(space: Workspace, spec: ModelSpec) -> pd.DataFrame:
+    from spatial_agglo.diagnostics.hausman import hausman
+
+    assert space.weights is not None
+    data = space.data
+    effects = spec.effects if removes_entity(spec.effects) else "entity"
+    table = hausman(
+        data.formula, data.panel, space.weights.source, effects=effects, durbin=spec.durbin
+    )
+    return table.set_axis(["Hausman"], axis=0)
+
+
+def _described(table: pd.DataFrame) -> pd.DataFrame:
+    """Put into ``attrs`` what every row tests."""
+    rows = table["df"].items()
+    return described(
+        table.rename_axis("test"),
+        {
+            str(name): About(
+                ROWS[str(name)][0],
+                "N(0, 1)" if pd.isna(df) else f"chi2({df})",
+                ROWS[str(name)][1],
+            )
+            for name, df in rows
+        },
+    )
+
+
+# --- criteria and the path ------------------------------------------------------------------
+
+
+def _criteria(fits: Mapping[str, FitResult], names: Sequence[str]) -> pd.DataFrame:
+    columns = ("loglik", "n_parameters", "aic", "bic")
+    rows = {name: [getattr(fits[name], column) for column in columns] for name in names}
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+    return frame.rename_axis("model")

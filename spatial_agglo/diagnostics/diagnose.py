@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,8 +147,8 @@ def diagnose(
     >>> W = sa.datasets.weights("cigarettes_queen").standardize("row")
     >>> model = PanelOLS.from_formula("logc ~ logp + logy + EntityEffects + TimeEffects", df)
     >>> found = diagnose(model.fit(), W)
-    >>> found.effects, round(found.table.loc["LM lag", "statistic"], 2)
-    ('two-way', 60.41)
+    >>> found.effects, found.table["statistic"].round(2).head(2).tolist()
+    ('two-way', [60.41, 1.11])
     """
     if not 0.0 < alpha < 1.0:
         raise OptionError(f"alpha={alpha!r} must lie between 0 and 1, for example 0.05.")
@@ -184,7 +184,8 @@ def diagnose(
         ones = np.ones((*e.shape, 1))
         base = regression_from_arrays(e, ones, W, outcome="residual", **shared)
     table = _table(base, taken, notes, permutations, seed)
-    advice = _advice(table, taken, found, alpha, [taken.names[j] for j in kept], panel)
+    named = base.regressors if taken.least_squares else _varying(X, kept, taken.names)
+    advice = _advice(table, taken, found, alpha, named, panel)
     return Diagnosis(table, found, advice, tuple(notes), base, alpha)
 
 
@@ -296,6 +297,11 @@ def _still(X: NDArray, cells: NDArray, axis: int) -> tuple[list[int], NDArray]:
     return still, np.column_stack([np.ones(len(low)), low[:, still] / scale])
 
 
+def _varying(X: NDArray, kept: list[int], names: Sequence[str]) -> list[str]:
+    """Return the names of the regressors that are not the constant."""
+    return [names[j] for j in kept if np.nanmax(X[:, :, j]) > np.nanmin(X[:, :, j])]
+
+
 # --- tests ----------------------------------------------------------------------------------
 
 
@@ -334,39 +340,37 @@ def _advice(
     taken: Taken,
     effects: str,
     alpha: float,
-    names: list[str],
+    names: Sequence[str],
     panel: Panel,
 ) -> str:
     """Say what follows from the tests, and name the next call."""
-    p = table["p_value"]
+
+    def found(*tests: str) -> list[str]:
+        return [test for test in tests if table["p_value"].get(test, 1.0) < alpha]
+
     plain = all(name.isidentifier() for name in (taken.outcome, *names)) and bool(names)
     formula = repr(f"{taken.outcome} ~ {' + '.join(names)}") if plain else "formula"
-    keys = f"entity={panel.entities.name!r}, time={panel.times.name!r}"
-    if panel.T == 1:
-        keys = f"entity={panel.entities.name!r}"
-    call = f"{formula}, sa.Panel(df, {keys}), W, effects={taken.next_effects or effects!r}"
-    dependent = [name for name in ("LM lag", "LM error", "Moran's I") if p.get(name, 1.0) < alpha]
-    common = [name for name in ("Pesaran CD", "local CD") if p.get(name, 1.0) < alpha]
-    if dependent and taken.least_squares:
-        points = max(("robust LM lag", "robust LM error"), key=lambda name: -p.get(name, 1.0))
-        found = f"Spatial dependence ({', '.join(dependent)}: p < {alpha:g})"
-        if p.get(points, 1.0) < alpha:
-            found += f", and {points} points to a spatial {points.split()[-1]}"
-        follow = "sa.sdm" if taken.next_effects == "random" else "sa.choose_model"
-        return f"{found}. Next: {follow}({call})."
+    keys = f"entity={panel.entities.name!r}"
+    if panel.T > 1:
+        keys += f", time={panel.times.name!r}"
+    data = f"{formula}, sa.Panel(df, {keys})"
+    last = f"effects={taken.follow_effects or effects!r}"
+    dependent = found("LM lag", "LM error", "Moran's I")
     if dependent:
-        return (
-            f"The residuals of neighbours are alike ({', '.join(dependent)}: p < {alpha:g}). "
-            f"Next: sa.choose_model({call})."
-        )
+        text = f"Spatial dependence of the residuals (p < {alpha:g}: {', '.join(dependent)})"
+        robust = found("robust LM lag", "robust LM error")
+        if len(robust) == 1:
+            text += f"; {robust[0]} alone of the robust tests points to its process"
+        more = ", endogenous=..., instruments=..." if taken.follow == "sa.stsls" else ""
+        return f"{text}. Next: {taken.follow}({data}, W{more}, {last})."
+    common = found("Pesaran CD", "local CD")
     if common:
         return (
             f"No dependence along the links of W, but the residuals of units are correlated "
-            f"({', '.join(common)}: p < {alpha:g}): common shocks, or another W. Next: "
-            f"sa.sensitivity({call.replace(', W, ', ', {...: W, ...}, ')}), effects of time, or "
-            "cov='driscoll-kraay'."
+            f"(p < {alpha:g}: {', '.join(common)}): common shocks, or another W. Next: effects of "
+            f"time, cov='driscoll-kraay', or sa.sensitivity({data}, {{'W': W}}, {last})."
         )
     return (
-        "No spatial dependence is found in the residuals. Lags of the regressors may still "
-        f"matter: sa.slx({call})."
+        "No spatial dependence is found in the residuals. Lags of the regressors may matter all "
+        f"the same. Next: sa.slx({data}, W, {last})."
     )

@@ -60,8 +60,10 @@ class Taken:
         The fixed effects that the library has taken out, given the labels of the rows.
     transform : callable
         Outcome and regressors as least squares had them.
-    next_effects : str
-        The effects of the advice, where they differ from those of the tests.
+    follow : str
+        The function that goes on from dependence.
+    follow_effects : str
+        Its effects, where they differ from those of the tests.
     frame : DataFrame or None
         The data that the library has kept, with the labels of ``rows``.
     notes : tuple of str
@@ -74,7 +76,8 @@ class Taken:
     least_squares: bool = True
     effects: Effects = _none
     transform: Transform = _as_they_are
-    next_effects: str = ""
+    follow: str = "sa.choose_model"
+    follow_effects: str = ""
     frame: pd.DataFrame | None = None
     notes: tuple[str, ...] = field(default=())
 
@@ -165,7 +168,8 @@ def _linearmodels(result: Any) -> Taken:
     return Taken(
         **shared,
         transform=_quasi_demeaned(result.theta.iloc[:, 0]),
-        next_effects="random",
+        follow="sa.sdm",
+        follow_effects="random",
         notes=(note,),
     )
 
@@ -195,7 +199,7 @@ def _statsmodels(result: Any) -> Taken:
     if kind not in ("OLS", "WLS"):
         raise OptionError(f"diagnose knows OLS and WLS of statsmodels; got {kind}. {ARRAYS}")
     labels = getattr(model.data, "row_labels", None)
-    if labels is None:
+    if not isinstance(labels, pd.Index):
         raise OptionError(
             "This statsmodels result was fitted on arrays, whose rows have no labels. Fit it on "
             f"pandas data, or with a formula. {ARRAYS}"
@@ -205,7 +209,7 @@ def _statsmodels(result: Any) -> Taken:
         kind=f"statsmodels {kind}",
         outcome=str(model.endog_names),
         names=tuple(str(name) for name in model.exog_names),
-        rows=_rows(model.endog, model.exog, result.resid, pd.Index(labels)),
+        rows=_rows(model.endog, model.exog, result.resid, labels),
         least_squares=ordinary,
         frame=getattr(model.data, "frame", None),
         notes=() if ordinary else (_NOT_LEAST.format("WLS"),),
@@ -236,6 +240,7 @@ def _pyfixest(result: Any) -> Taken:
         rows=_rows(y, X, result.resid(), index),
         least_squares=ordinary,
         effects=_absorbed([name for name in fixed if name not in ("", "0")], frame.loc[index]),
+        follow="sa.stsls" if kind == "Feiv" else "sa.choose_model",
         frame=frame,
         notes=() if ordinary else (_NOT_LEAST.format(f"this {kind}"),),
     )

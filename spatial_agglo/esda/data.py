@@ -37,16 +37,25 @@ class Series:
 
 
 def as_panel(data: Any, ids: Hashable | None) -> Panel:
-    """Return a Panel; a table of one row per unit (a GeoDataFrame, say) has one period."""
+    """Return a Panel with a row in every cell, empty where the given one has none.
+
+    A table of one row per unit (a GeoDataFrame, say) has one period.
+    """
     if isinstance(data, Panel):
         if ids is not None:
             raise DataError("ids= is for a table of one row per unit; a Panel knows its units.")
-        return data
+        return data if data.balanced else _completed(data)
     if not isinstance(data, pd.DataFrame):
         raise DataError(f"A Panel or a DataFrame is needed; got {type(data).__name__}.")
     table = pd.DataFrame({name: data[name] for name in data.columns if name != ids})
     table["__unit__"] = data[ids].to_numpy() if ids is not None else data.index
     return Panel(table, entity="__unit__")
+
+
+def _completed(panel: Panel) -> Panel:
+    flags = panel.frame.select_dtypes("bool").columns
+    frame = panel.frame.astype(dict.fromkeys(flags, float))
+    return Panel(frame.reindex(panel.index(np.ones(panel.shape, bool))), unbalanced="allow")
 
 
 def aligned(W: Any, panel: Panel) -> SpatialWeights | PanelWeights:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from spatial_agglo.core.random import generator
 from spatial_agglo.errors import OptionError, check_option, listing
 
 KERNELS = ("bartlett", "uniform")
@@ -63,7 +65,8 @@ class Clustered:
         by = (
             (self.by,) if isinstance(self.by, str) or not isinstance(self.by, Sequence) else self.by
         )
-        if not 1 <= len(by) <= 2 or len(set(by)) != len(by):
+        known = all(isinstance(name, Hashable) for name in by)
+        if not (known and 1 <= len(by) <= 2 and len(set(by)) == len(by)):
             raise OptionError(
                 f"Clustered(by=...) takes one or two different columns, 'entity' or 'time'; "
                 f"got {listing(by)}."
@@ -99,14 +102,25 @@ class Conley:
     ----------
     cutoff : float
         Distance at which the kernel reaches zero, in the unit of the distances: km for
-        longitude and latitude.
+        longitude and latitude. The kernel "uniform" includes it.
     coordinates : pair of column names, optional
         Of the panel: longitude and latitude in degrees, constant over time for every unit.
-    distances : square labelled DataFrame, optional
-        Instead of coordinates: the distance between every two units, matched by label.
+    distances : square labelled DataFrame, or Distances of ``spatial_agglo.weights``, optional
+        Instead of coordinates: the distance between every two units, matched by label; the
+        same in both directions.
     kernel : {"bartlett", "uniform"}
     lags : int
         Serial correlation up to this many periods (Bartlett weights) within a unit.
+
+    Examples
+    --------
+    >>> import spatial_agglo as sa
+    >>> panel = sa.Panel(sa.datasets.cigarettes(), entity="state", time="year")
+    >>> W = sa.datasets.weights("cigarettes_queen").standardize("row")
+    >>> km = sa.weights.distances(sa.datasets.us_states(), ids="state")
+    >>> fit = sa.slx("logc ~ logp + logy", panel, W, cov=sa.Conley(500.0, distances=km, lags=2))
+    >>> fit.std_errors.round(3).to_dict()
+    {'logp': 0.093, 'logy': 0.104, 'W*logp': 0.137, 'W*logy': 0.146, 'sigma2': 0.001}
     """
 
     cutoff: float
@@ -119,12 +133,18 @@ class Conley:
     def __post_init__(self) -> None:
         check_option("kernel", self.kernel, KERNELS)
         _check_lags(self.lags, optional=False)
-        if not (isinstance(self.cutoff, (int, float)) and 0 < self.cutoff < np.inf):
-            raise OptionError(f"cutoff={self.cutoff!r} must be a positive distance.")
+        number = isinstance(self.cutoff, Real) and not isinstance(self.cutoff, bool)
+        if not (number and 0 < self.cutoff < np.inf):
+            raise OptionError(f"cutoff={self.cutoff!r} must be a distance above 0.")
         if (self.coordinates is None) == (self.distances is None):
             raise OptionError(
                 "Conley needs coordinates=(longitude, latitude), the names of two columns, or "
                 "distances=..., a square labelled DataFrame; one of the two."
+            )
+        names = self.coordinates
+        if names is not None and not (isinstance(names, (tuple, list)) and len(names) == 2):
+            raise OptionError(
+                f"coordinates={names!r} must be the names of two columns: (longitude, latitude)."
             )
 
 
@@ -140,8 +160,19 @@ class Bootstrap:
     ----------
     draws : int
     seed : int
+        The same seed gives the same numbers, whatever ``n_jobs`` is.
     n_jobs : int
         Processes to run in parallel (joblib); -1 for all cores.
+
+    Notes
+    -----
+    The draws are in ``fit.details["draws"]``, one row each. sigma2 has no standard error: the
+    squares of the innovations do not change with their signs.
+
+    References
+    ----------
+    Cameron, Gelbach & Miller (2008), Review of Economics and Statistics 90; Davidson & Flachaire
+    (2008), Journal of Econometrics 146.
     """
 
     draws: int = 999
@@ -150,8 +181,14 @@ class Bootstrap:
     name: ClassVar[str] = "bootstrap"
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.draws, int) and self.draws >= 2):
+        if not (_whole(self.draws) and self.draws >= 2):
             raise OptionError(f"draws={self.draws!r} must be a whole number of at least 2.")
+        if not (_whole(self.n_jobs) and self.n_jobs != 0):
+            raise OptionError(
+                f"n_jobs={self.n_jobs!r} must be 1 or more, or negative to count from the "
+                "processors."
+            )
+        generator(self.seed)
 
 
 Covariance: TypeAlias = (
@@ -180,5 +217,9 @@ def as_covariance(cov: Any) -> Covariance:
 def _check_lags(lags: int | None, *, optional: bool) -> None:
     if lags is None and optional:
         return
-    if not (isinstance(lags, (int, np.integer)) and lags >= 0):
+    if not (_whole(lags) and lags >= 0):  # type: ignore[operator]
         raise OptionError(f"lags={lags!r} must be a whole number of periods, zero or more.")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

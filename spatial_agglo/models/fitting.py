@@ -260,7 +260,7 @@ class Engine:
         fixed, seen = self.spec.fixed, data.observed
         if isinstance(self.spec.cov, OuterProduct):
             return opg(s, v, couplings, effects=fixed, observed=seen)
-        chosen = kernel(self.spec.cov, data.panel)
+        chosen = kernel(self.spec.cov, data.panel, data.cells)
         found = meat(chosen, s, v, couplings, effects=fixed, observed=seen)
         self.extra_notes += found.notes
         self.details["clusters"] = found.clusters

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from spatial_agglo.errors import BoundaryError
 from spatial_agglo.models import first_stage as stage
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.workspace import Workspace
-
-if TYPE_CHECKING:
-    from spatial_agglo.impacts import Impacts
 
 #: Columns of a table of tests, as everywhere in the package.
 TESTS = ["statistic", "df", "p_value"]
@@ -119,26 +115,6 @@ class TwoStageResult(FitResult):
 
     def _tests(self, which: str) -> pd.DataFrame:
         return _table([row for table, *row in self.tests if table == which])
-
-    def impacts(
-        self,
-        *,
-        method: str = "delta",
-        draws: int = 1000,
-        seed: int | np.random.Generator | None = 0,
-        level: float = 0.95,
-    ) -> Impacts:
-        """Return direct, indirect and total effects. See :func:`spatial_agglo.impacts.impacts`.
-
-        Raises
-        ------
-        BoundaryError
-            The estimate of rho, which 2SLS does not confine, lies outside the parameter space.
-        """
-        outside = outside_space(self.values, self.names, self.workspace)
-        if outside:
-            raise BoundaryError(f"Effects do not exist: {outside}")
-        return super().impacts(method=method, draws=draws, seed=seed, level=level)
 
     def __repr__(self) -> str:
         return (

@@ -94,9 +94,9 @@ class Workspace:
 
     @property
     def row_standardized(self) -> bool:
-        """Whether all matrices are there and row-standardised."""
+        """Whether all matrices are row-standardised (so they are when there are none)."""
         return all(
-            weights is not None and weights.row_standardized
+            weights is None or weights.row_standardized
             for weights in (self.weights, self.error_weights, self.durbin_weights)
         )
 
@@ -136,7 +136,7 @@ class Workspace:
         This only moves the intercept, and keeps the moments well scaled; it needs
         ``W 1 = 1``, so without row-standardised weights nothing is moved.
         """
-        if not self.has_intercept(effects) or not (self.weights is None or self.row_standardized):
+        if not (self.has_intercept(effects) and self.row_standardized):
             return None
         cells = self.data.cells
         return np.concatenate([[self.data.y[cells].mean()], self.data.X[cells].mean(axis=0)])

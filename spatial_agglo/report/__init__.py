@@ -25,7 +25,13 @@ from spatial_agglo.errors import OutputError
 from spatial_agglo.report.effects_map import map_effects
 from spatial_agglo.report.esda_figures import cluster_map, moran_scatters, significance_map
 from spatial_agglo.report.figures import impacts_plot, moran_over_time, moran_scatter, save
+from spatial_agglo.report.forest import forest_plot
 from spatial_agglo.report.profile_figure import profile_plot
+from spatial_agglo.report.robustness_tables import (
+    groups_table,
+    regimes_table,
+    sensitivity_table,
+)
 from spatial_agglo.report.table import Table
 from spatial_agglo.report.tables import moran_table, results_table, selection_table, summary
 from spatial_agglo.report.weights_figures import cardinality_histogram, heat_map, links_map
@@ -35,6 +41,8 @@ __all__ = [
     "Table",
     "cardinality_histogram",
     "cluster_map",
+    "forest_plot",
+    "groups_table",
     "heat_map",
     "impacts_plot",
     "links_map",
@@ -44,9 +52,11 @@ __all__ = [
     "moran_scatters",
     "moran_table",
     "profile_plot",
+    "regimes_table",
     "results_table",
     "save",
     "selection_table",
+    "sensitivity_table",
     "significance_map",
     "summary",
 ]

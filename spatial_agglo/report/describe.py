@@ -132,10 +132,10 @@ def covariance_text(fit: FitResult) -> str:
             lags = default_lags(panel.T) if cov.lags is None else cov.lags
             return f"Driscoll-Kraay, {_count(lags, 'lag')}"
         case covariances.Conley():
-            unit = " km" if cov.coordinates is not None else ""
+            unit = "km" if cov.coordinates is not None else getattr(cov.distances, "unit", "")
             over = f", {_count(cov.lags, 'lag')}" if cov.lags else ""
             kernel = KERNELS.get(cov.kernel, cov.kernel)
-            return f"Conley, {kernel} kernel, cutoff {cov.cutoff:g}{unit}{over}"
+            return f"Conley, {kernel} kernel, cutoff {f'{cov.cutoff:g} {unit}'.strip()}{over}"
         case covariances.Bootstrap():
             draws = int(np.shape(fit.details["draws"])[0])
             return f"wild bootstrap by {entity}, {draws:,} draws"

@@ -35,6 +35,12 @@ __all__ = [
     "summary_html",
 ]
 
+#: How standard errors of effects are found.
+_KINDS = {
+    "delta": "the delta method",
+    "simulation": "{:,} simulated draws",
+    "bootstrap": "{:,} bootstrap draws",
+}
 PARENTHESES = {"z": "z statistics", "se": "Standard errors"}
 
 
@@ -282,14 +288,16 @@ def _no_stars(fits: Mapping[str, FitResult]) -> str:
 def _impact_notes(fits: Mapping[str, FitResult], effects: Mapping[str, Impacts]) -> list[str]:
     if not effects:
         return []
-    kinds = dict.fromkeys(
-        "the delta method" if item.method == "delta" else f"{item.draws:,} simulated draws"
-        for item in effects.values()
-    )
+    kinds = dict.fromkeys(_KINDS[item.method].format(item.draws) for item in effects.values())
     text = f"Direct, indirect and total effects: standard errors by {' or '.join(kinds)}."
-    short = [name for name in effects if fits[name].spec.dynamic is not None]
-    if short:
-        text += f" {listed(short)}: short-run effects."
+    for horizon in ("short", "long"):
+        names = [
+            name
+            for name, item in effects.items()
+            if fits[name].spec.dynamic is not None and item.horizon == horizon
+        ]
+        if names:
+            text += f" {listed(names)}: {horizon}-run effects."
     if rows.untested(effects):
         text += " n/a: an effect that is zero in its model has no standard error."
     without = [

@@ -53,7 +53,7 @@ def render(layout: Layout) -> str:
 
 
 def wrap(note: str, width: int) -> list[str]:
-    """Break a note into lines, never inside "p < 0.05".
+    """Break a note into lines, never inside "p < 0.05" or a word with a hyphen.
 
     Parameters
     ----------
@@ -72,7 +72,9 @@ def wrap(note: str, width: int) -> list[str]:
     """
     for sign in "<=":
         note = note.replace(f" {sign} ", f"{_TIE}{sign}{_TIE}")
-    lines = textwrap.wrap(note, max(width, NARROWEST), break_long_words=False)
+    lines = textwrap.wrap(
+        note, max(width, NARROWEST), break_long_words=False, break_on_hyphens=False
+    )
     return [line.replace(_TIE, " ") for line in lines]
 
 
