@@ -24,7 +24,7 @@ __all__ = ["Beta", "Coefficients", "Prior", "Uniform", "log_marginal"]
 
 #: What lies this far below the highest value of a log density does not count.
 NEGLIGIBLE = 60.0
-#: Share of the integral to which the 7-point rule must be right; the 15-point one is far better.
+#: Share of a box to which the 7-point rule must be right; the 15-point one is far better.
 TOLERANCE = 1e-8
 #: Halvings of a box before the search for precision is given up.
 LEVELS = 45
@@ -233,21 +233,17 @@ def log_integral(density: Density, edges: Sequence[NDArray]) -> float:
     the 7-point Gauss rule inside it is the error, and boxes are halved until it does not count.
     """
     low, high = _boxes(edges)
-    done, settled = -np.inf, 0.0
+    whole, done = float(logsumexp(np.log(high - low).sum(axis=1))), -np.inf
     for _ in range(LEVELS):
         fine, wrong = _rules(density, low, high)
         total = float(np.logaddexp(done, logsumexp(fine)))
-        share = np.exp(wrong - total)  # of each variable in each box, in units of the integral
-        worst = share.max(axis=1)
-        order = np.argsort(worst)
-        # the boxes of the smallest errors are good enough together
-        fits = settled + np.cumsum(worst[order]) <= 0.5 * TOLERANCE
-        good, rest = order[fits], order[~fits]
-        done = float(np.logaddexp(done, logsumexp(fine[good])))
-        settled += float(worst[good].sum())
-        if not rest.size:
+        # right in itself, or wrong by no more than its share of the space
+        allowed = np.maximum(fine, total + np.log(high - low).sum(axis=1) - whole)
+        rest = wrong.max(axis=1) > allowed + np.log(TOLERANCE)
+        if not rest.any():
             return total
-        low, high = _halved(low[rest], high[rest], share[rest])
+        done = float(np.logaddexp(done, logsumexp(fine[~rest])))
+        low, high = _halved(low[rest], high[rest], wrong[rest])
     raise ConvergenceError(
         f"The integral over the spatial parameters did not settle in {LEVELS} halvings: the "
         "likelihood has a pole or a jump inside the parameter space. Use another W, or the "
@@ -341,16 +337,16 @@ def _boxes(edges: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
     return np.stack([a.ravel() for a in low], axis=1), np.stack([a.ravel() for a in high], axis=1)
 
 
-def _halved(low: NDArray, high: NDArray, share: NDArray) -> tuple[NDArray, NDArray]:
+def _halved(low: NDArray, high: NDArray, wrong: NDArray) -> tuple[NDArray, NDArray]:
     """Cut boxes in two along the variables that their error comes from."""
     for d in range(low.shape[1]):
-        cut = share[:, d] >= 0.5 * share.max(axis=1)
+        cut = wrong[:, d] >= wrong.max(axis=1) - np.log(2.0)
         middle = 0.5 * (low[:, d] + high[:, d])
         upper, lower = low[cut].copy(), high[cut].copy()
         upper[:, d] = lower[:, d] = middle[cut]
         low = np.concatenate([low[~cut], low[cut], upper])
         high = np.concatenate([high[~cut], lower, high[cut]])
-        share = np.concatenate([share[~cut], share[cut], share[cut]])
+        wrong = np.concatenate([wrong[~cut], wrong[cut], wrong[cut]])
     return low, high
 
 

@@ -11,7 +11,7 @@ from spatial_agglo.core.likelihood import Estimate, Filtered
 from spatial_agglo.core.moments import accumulate, lag
 from spatial_agglo.core.random_likelihood import RandomModel
 from spatial_agglo.core.within import within
-from spatial_agglo.errors import OptionError
+from spatial_agglo.errors import FormulaError, OptionError
 from spatial_agglo.formula import Variables
 from spatial_agglo.models.covariances import Observed
 from spatial_agglo.models.fitting import invert, notes, uncentre
@@ -29,6 +29,11 @@ def fit_random(spec: ModelSpec, space: Workspace) -> FitResult:
         raise OptionError(
             f"cov={spec.cov.name!r} is not available with random effects, whose standard errors "
             "rest on their likelihood: use cov='observed', or fixed effects."
+        )
+    if "phi" in space.data.regressors:
+        raise FormulaError(
+            "With effects='random' phi is a parameter (the variance of the unit effects over that "
+            "of the innovations): rename the regressor 'phi'."
         )
     given = space
     auxiliary: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from spatial_agglo.core.moments import Operator
-from spatial_agglo.errors import WeightsError, listing
+from spatial_agglo.errors import WeightsError, listing, plain
 from spatial_agglo.formula import Variables
 from spatial_agglo.weights.matrix import ROW_SUM_TOLERANCE, SpatialWeights, as_weights
 from spatial_agglo.weights.panel_weights import PanelWeights
@@ -115,8 +115,8 @@ def _cut(W: SpatialWeights, cells: NDArray, period: object) -> SpatialWeights:
     alone = cells & (sums == 0) & (np.diff(W.matrix.indptr) > 0)
     if alone.any() and W.isolates_rule == "error":
         raise WeightsError(
-            f"In period {period!r} {int(alone.sum())} unit(s) have no neighbour left, because "
-            f"all of theirs are missing: {listing(W.ids[alone])}. Their spatial lag would be "
+            f"In period {plain(period)!r} {int(alone.sum())} unit(s) have no neighbour left, "
+            f"because all of theirs are missing: {listing(W.ids[alone])}. Their spatial lag would be "
             "zero. Leave these cells out as well, complete the data of their neighbours, use "
             "weights with more links, or allow it: weights made with isolates='allow'."
         )
@@ -125,8 +125,8 @@ def _cut(W: SpatialWeights, cells: NDArray, period: object) -> SpatialWeights:
         matrix = sparse.csr_array(sparse.diags_array(scale) @ matrix)
     if matrix.nnz == 0:
         raise WeightsError(
-            f"In period {period!r} {int(cells.sum())} unit(s) are observed and no two of them are "
-            "linked. Leave the period out of the data before declaring the panel, or use weights "
+            f"In period {plain(period)!r} {int(cells.sum())} unit(s) are observed and no two of "
+            "them are linked. Leave the period out of the data before declaring the panel, or use weights "
             "with more links."
         )
     return W.derive(matrix, f", cut to the units observed in {period}", isolates="allow")

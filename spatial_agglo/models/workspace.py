@@ -48,6 +48,7 @@ class Workspace:
         self._frames: dict[tuple[str, bool], NDArray] = {}
         self._moments: dict[tuple[str, bool], Moments] = {}
         self._projectors: dict[str, Projector] = {}
+        self._jacobians: dict[tuple[int, str, bool], SummedJacobian] = {}
 
     @classmethod
     def of(
@@ -62,6 +63,8 @@ class Workspace:
         other.weights = self.weights
         other.error_weights = self.error_weights
         other.durbin_weights = self.durbin_weights
+        if data.observed is self.data.observed:  # nothing of these depends on the variables
+            other._projectors, other._jacobians = self._projectors, self._jacobians
         return other
 
     # --- weights ----------------------------------------------------------------------
@@ -269,19 +272,26 @@ class Workspace:
         projector = self.projector(spec)
         assert projector is not None
         adjusted = spec.likelihood == "transformed" and spec.fixed != "none"
-        found: dict[int, SummedJacobian] = {}
-        for wanted, weights in (
-            (spec.has_lag, self.weights),
-            (spec.has_error, self.error_weights),
-        ):
-            if wanted and weights is not None and id(weights) not in found:
-                found[id(weights)] = _summed(weights, projector if adjusted else None)
         n = projector.rank if spec.likelihood == "transformed" else self.data.nobs
-        return Terms(
-            n,
-            found[id(self.weights)] if spec.has_lag else None,
-            found[id(self.error_weights)] if spec.has_error else None,
-        )
+        sums = [
+            self._jacobian(weights, spec.fixed, projector if adjusted else None)
+            if wanted and weights is not None
+            else None
+            for wanted, weights in (
+                (spec.has_lag, self.weights),
+                (spec.has_error, self.error_weights),
+            )
+        ]
+        return Terms(n, *sums)
+
+    def _jacobian(
+        self, weights: Weighting, effects: str, projector: Projector | None
+    ) -> SummedJacobian:
+        """Return the Jacobian term of weights on an irregular panel, made once."""
+        key = (id(weights), effects, projector is not None)
+        if key not in self._jacobians:
+            self._jacobians[key] = _summed(weights, projector)
+        return self._jacobians[key]
 
     # --- checks -----------------------------------------------------------------------
 

@@ -127,6 +127,8 @@ def test_dimensions_have_weights_and_scores_of_their_own():
                 own.to_numpy(), alone.weights["weight"][own.index].to_numpy(), rtol=1e-12
             )
         assert list(index.dimensions.columns) == ["technology", "green"]
+        # Indicators stand dimension by dimension, as in the papers' tables.
+        assert list(index.mean_weights.index) == ["x1", "x0", "x4", "x2", "x3"]
 
 
 def test_the_units_compared_decide_the_scale():

@@ -148,6 +148,15 @@ def test_two_ways_against_loops(unrepaired, situation, pair):
     assert (found.clusters, found.factor) == (G, G / (G - 1))
 
 
+def of_zero_sums(lags, periods=T):
+    """What makes ``sum k_ts g_t g_s`` unbiased for independent g of equal variance, less their mean."""
+    K = np.zeros((periods, periods))
+    for t, s in itertools.product(range(periods), repeat=2):
+        K[t, s] = max(0, 1 - abs(t - s) / (lags + 1))
+    less_mean = np.eye(periods) - 1 / periods
+    return np.trace(K) / np.trace(K @ less_mean)
+
+
 @pytest.mark.parametrize("situation", SITUATIONS)
 @pytest.mark.parametrize("lags", [0, 2])
 def test_driscoll_kraay_against_loops(unrepaired, situation, lags):
@@ -157,7 +166,7 @@ def test_driscoll_kraay_against_loops(unrepaired, situation, lags):
     for c, d in itertools.product(cells(case), repeat=2):
         twin += max(0, 1 - abs(c[0] - d[0]) / (lags + 1)) * np.outer(case.s[c], case.s[d])
     found = case.meat(DriscollKraay(lags))
-    np.testing.assert_allclose(found.matrix, twin * T / (T - 1), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.matrix, twin * of_zero_sums(lags), rtol=1e-9, atol=1e-9)
     assert found.clusters == T
     assert f"{lags} lags" in found.notes[0]
 
@@ -283,7 +292,8 @@ def test_small_sample_factors(effects):
         near: entity * time,
         Clustered(names["entity"]): N / (N - 1),
         Clustered(names["time"]): T / (T - 1),
-        DriscollKraay(1): T / (T - 1),
+        DriscollKraay(0): T / (T - 1),
+        DriscollKraay(1): of_zero_sums(1),
         Clustered(names["own"]): max(entity * time, T * N / (T * N - 1)),
         Clustered(names["region-period"]): max(entity * time, 12 / 11),  # 3 regions, 4 periods
         Clustered(names["region"]): max(time, 3 / 2),

@@ -374,6 +374,14 @@ def test_options_that_do_not_go_together(cigarettes, queen, options, message):
         hausman(FORMULA, cigarettes, queen, **options)
 
 
+@pytest.mark.parametrize("effects", ["entity", "two-way"])
+def test_gaps(cigarettes, queen, effects):
+    gaps = cigarettes.frame.reset_index().iloc[1:]
+    panel = sa.Panel(gaps, entity="state", time="year", unbalanced="allow")
+    with pytest.raises(sa.errors.OptionError, match="balanced panel"):
+        hausman(FORMULA, panel, queen, effects=effects)
+
+
 def test_too_many_means(small):
     W = weights(6)
     _, panel, given, _, _ = small(W, T=8, k=3)

@@ -351,6 +351,16 @@ def test_size(null, effects):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("effects", ["entity", "two-way"])
+@pytest.mark.parametrize("null", ["sdm", "sdem", "sac"])
+def test_size_from_the_gns(null, effects):
+    """Score and likelihood-ratio tests keep their size; Wald tests do not (see the docstring)."""
+    table = rates(null, effects, 2000)
+    kept = table[table.index.str.startswith(("LM", "LR"))]
+    assert kept["rate"].between(0.035, 0.07).all(), kept
+
+
+@pytest.mark.slow
 def test_size_of_f():
     for null in ("no period effects, ols", "no unit effects, ols"):
         table = rates(null, "two-way", 2000)

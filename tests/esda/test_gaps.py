@@ -66,7 +66,9 @@ def test_local_statistics_of_periods_without_gaps_can_be_had(cigarettes, gaps, q
 
 
 def test_a_variable_of_truth_values_with_gaps(gaps, queen):
-    frame = gaps.frame.assign(high=lambda f: f["price"] > f["price"].groupby("year").transform("median"))
+    frame = gaps.frame.assign(
+        high=lambda f: f["price"] > f["price"].groupby("year").transform("median")
+    )
     panel = sa.Panel(frame, unbalanced="allow")
     found = sa.esda.moran(panel, "high", queen, missing="nan").loc[("high", 1980), "I"]
     z = frame["high"].xs(1980, level=1).astype(float)

@@ -301,7 +301,7 @@ def test_too_little_is_left(small, matrices):
     frame, _, weights, _, _ = small(matrices["contiguity"])
     frame["y"] = frame["y"].where(frame["t"] == 2000)
     panel = sa.Panel(frame, entity="id", time="t", unbalanced="allow")
-    with pytest.raises(sa.errors.SpatialAggloError, match="observed cells|no two observed"):
+    with pytest.raises(sa.errors.SpatialAggloError, match="2001 0 unit.*Leave the period out"):
         run("sar", panel, weights, effects="entity")
     frame["y"] = np.nan
     empty = sa.Panel(frame, entity="id", time="t", unbalanced="allow")

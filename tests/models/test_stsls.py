@@ -353,11 +353,17 @@ def test_other_covariances(data):
     sums = np.array([scores[c.times == t].sum(axis=0) for t in range(T)])
     lagged = sum((1 - j / 3) * (sums[j:].T @ sums[:-j] + sums[:-j].T @ sums[j:]) for j in (1, 2))
     free, k = N * T - N, len(c.names)
-    small = max(T / (T - 1), N * T / free) * free / (free - k)
-    for cov, meat in (
-        (sa.models.covariances.Clustered("time"), sums.T @ sums),
-        (sa.models.covariances.DriscollKraay(lags=2), sums.T @ sums + lagged),
+    nested, dof = max(T / (T - 1), N * T / free), free / (free - k)
+    weights = T + 2 * sum((1 - j / 3) * (T - j) for j in (1, 2))  # 1'K1 of Bartlett's weights
+    for cov, meat, factor in (
+        (sa.models.covariances.Clustered("time"), sums.T @ sums, nested),
+        (
+            sa.models.covariances.DriscollKraay(lags=2),
+            sums.T @ sums + lagged,
+            max(T / (T - weights / T), nested),
+        ),
     ):
+        small = factor * dof
         fit = stsls(FORMULA, panel, W, effects="entity", cov=cov, **OUTSIDE)
         close(fit.cov.loc[c.names, c.names], small * twin.bread @ meat @ twin.bread)
         assert (fit.first_stage["df_resid"] == T - 1).all()
@@ -554,7 +560,7 @@ def test_what_the_result_says(data):
     assert fit.spec.durbin == ("x1", "x2")
     close(fit.rho, fit.params["rho"])
     close(fit.sigma2, np.sum(fit.resid**2) / (N * T - (N + T - 1) - 6))
-    assert "2sls" in fit.summary
+    assert "two-stage least squares" in fit.summary
     assert "2 endogenous" in repr(fit)
 
 
