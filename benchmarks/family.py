@@ -62,7 +62,8 @@ def main() -> None:
         run(frame, W, k)
         times.append(time.perf_counter() - start)
     print(f"{len(MODELS) * len(EFFECTS)} fits, {options.units} x {options.periods} x {k}")
-    print(f"first {times[0]:.3f} s, best {min(times[1:]):.3f} s, median {np.median(times[1:]):.3f} s")
+    best, middle = min(times[1:]), np.median(times[1:])
+    print(f"first {times[0]:.3f} s, best {best:.3f} s, median {middle:.3f} s")
 
 
 if __name__ == "__main__":

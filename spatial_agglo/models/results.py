@@ -385,9 +385,7 @@ class FitResult:
         """Return direct, indirect and total effects. See :func:`spatial_agglo.impacts.impacts`."""
         from spatial_agglo.impacts import impacts
 
-        return impacts(
-            self, method=method, draws=draws, seed=seed, level=level, horizon=horizon
-        )
+        return impacts(self, method=method, draws=draws, seed=seed, level=level, horizon=horizon)
 
     @property
     def summary(self) -> str:

@@ -115,8 +115,8 @@ def _cut(W: SpatialWeights, cells: NDArray, period: object) -> SpatialWeights:
     alone = cells & (sums == 0) & (np.diff(W.matrix.indptr) > 0)
     if alone.any() and W.isolates_rule == "error":
         raise WeightsError(
-            f"In period {plain(period)!r} {int(alone.sum())} unit(s) have no neighbour left, "
-            f"because all of theirs are missing: {listing(W.ids[alone])}. Their spatial lag would be "
+            f"In period {plain(period)!r} {int(alone.sum())} unit(s) have no neighbour "
+            f"left, because all of theirs are missing: {listing(W.ids[alone])}. Their spatial lag would be "
             "zero. Leave these cells out as well, complete the data of their neighbours, use "
             "weights with more links, or allow it: weights made with isolates='allow'."
         )

@@ -149,7 +149,7 @@ def test_two_ways_against_loops(unrepaired, situation, pair):
 
 
 def of_zero_sums(lags, periods=T):
-    """What makes ``sum k_ts g_t g_s`` unbiased for independent g of equal variance, less their mean."""
+    """What makes ``sum k_ts g_t g_s`` unbiased for independent g, less their mean."""
     K = np.zeros((periods, periods))
     for t, s in itertools.product(range(periods), repeat=2):
         K[t, s] = max(0, 1 - abs(t - s) / (lags + 1))
