@@ -1,6 +1,6 @@
 """Spatial econometrics of panels: weights, tests, estimators and spillovers."""
 
-from spatial_agglo import datasets, errors, esda, report, study, weights
+from spatial_agglo import agglomeration, datasets, errors, esda, report, study, weights
 from spatial_agglo.diagnostics import (
     Choice,
     choose_model,
@@ -53,6 +53,7 @@ __all__ = [
     "Sensitivity",
     "Simulation",
     "SpatialWeights",
+    "agglomeration",
     "aggregate",
     "by_group",
     "choose_model",

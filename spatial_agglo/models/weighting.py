@@ -116,8 +116,8 @@ def _cut(W: SpatialWeights, cells: NDArray, period: object) -> SpatialWeights:
     if alone.any() and W.isolates_rule == "error":
         raise WeightsError(
             f"In period {plain(period)!r} {int(alone.sum())} unit(s) have no neighbour "
-            f"left, because all of theirs are missing: {listing(W.ids[alone])}. Their spatial lag would be "
-            "zero. Leave these cells out as well, complete the data of their neighbours, use "
+            f"left, because all of theirs are missing: {listing(W.ids[alone])}. Their spatial lag "
+            "would be zero. Leave these cells out as well, complete the data of their neighbours, use "
             "weights with more links, or allow it: weights made with isolates='allow'."
         )
     if W.row_standardized:
@@ -126,7 +126,7 @@ def _cut(W: SpatialWeights, cells: NDArray, period: object) -> SpatialWeights:
     if matrix.nnz == 0:
         raise WeightsError(
             f"In period {plain(period)!r} {int(cells.sum())} unit(s) are observed and no two of "
-            "them are linked. Leave the period out of the data before declaring the panel, or use weights "
-            "with more links."
+            "them are linked. Leave the period out of the data before declaring the panel, or use "
+            "weights with more links."
         )
     return W.derive(matrix, f", cut to the units observed in {period}", isolates="allow")

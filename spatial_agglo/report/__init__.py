@@ -22,6 +22,7 @@
 """
 
 from spatial_agglo.errors import OutputError
+from spatial_agglo.report.composite_figure import composite_over_time, composite_ranking
 from spatial_agglo.report.effects_map import map_effects
 from spatial_agglo.report.esda_figures import cluster_map, moran_scatters, significance_map
 from spatial_agglo.report.figures import impacts_plot, moran_over_time, moran_scatter, save
@@ -41,6 +42,8 @@ __all__ = [
     "Table",
     "cardinality_histogram",
     "cluster_map",
+    "composite_over_time",
+    "composite_ranking",
     "forest_plot",
     "groups_table",
     "heat_map",
