@@ -117,8 +117,8 @@ def _cut(W: SpatialWeights, cells: NDArray, period: object) -> SpatialWeights:
         raise WeightsError(
             f"In period {plain(period)!r} {int(alone.sum())} unit(s) have no neighbour "
             f"left, because all of theirs are missing: {listing(W.ids[alone])}. Their spatial lag "
-            "would be zero. Leave these cells out as well, complete the data of their neighbours, use "
-            "weights with more links, or allow it: weights made with isolates='allow'."
+            "would be zero. Leave these cells out as well, complete the data of their neighbours, "
+            "use weights with more links, or allow it: weights made with isolates='allow'."
         )
     if W.row_standardized:
         scale = np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0)
