@@ -26,8 +26,8 @@ __all__ = ["Beta", "Coefficients", "Prior", "Uniform", "log_marginal"]
 NEGLIGIBLE = 60.0
 #: Share of a box to which the 7-point rule must be right; the 15-point one is far better.
 TOLERANCE = 1e-8
-#: Halvings of a box before the search for precision is given up.
-LEVELS = 45
+#: Halvings of a box, and boxes at once, before the search for precision is given up.
+LEVELS, MOST = 45, 200_000
 #: Boxes that are evaluated at once.
 BATCH = 2_000
 
@@ -79,23 +79,19 @@ class Beta:
         """Return the log density."""
         high, a = jacobian.interval[1], self.shape
         share = at / high
-        power = (a - 1.0) * (np.log1p(share) + np.log1p(-share))
-        return power - betaln(a, a) - (2.0 * a - 1.0) * np.log(2.0) - np.log(high)
+        ends = np.log1p(share) + np.log1p(-share)
+        power = np.where(np.abs(share) < 0.5, np.log1p(-(share**2)), ends)  # no cancellation
+        norm = betaln(a, a) + (2.0 * a - 1.0) * np.log(2.0) + np.log(high)
+        return (a - 1.0) * power - norm
 
 
 @dataclass(frozen=True)
 class Coefficients:
     """The prior of the coefficients, and the degrees of freedom of the data.
 
-    Attributes
-    ----------
-    rank : int
-        Cells less independent dummies.
-    intercept : bool
-        Whether the first regressor is an intercept; its prior is flat in any case.
-    g : float or None
-        ``beta ~ N(0, sigma2/g (X'X)^-1)``, X the filtered regressors after the effects are
-        removed (Zellner 1986). None: a flat prior, of density one.
+    ``rank``: cells less independent dummies. ``intercept``: whether the first regressor is one;
+    its prior is flat in any case. ``g``: ``beta ~ N(0, sigma2/g (X'X)^-1)``, X the filtered
+    regressors after the effects are removed (Zellner 1986); None is a flat prior of density one.
     """
 
     rank: int
@@ -145,7 +141,8 @@ def log_marginal(
         np.asarray(jacobian.grid)[(jacobian.grid > low) & (jacobian.grid < high)]
         for jacobian, (low, high) in zip(spatial, bounds, strict=True)
     ]
-    return constant + log_integral(density, breaks(density, scans, bounds))
+    tolerance = max(TOLERANCE, 1e-13 * a)  # rounding of the sum of squares counts a times
+    return constant + log_integral(density, breaks(density, scans, bounds), tolerance)
 
 
 def _density(filtered: Filtered, terms: Terms, coefficients: Coefficients, prior: Prior) -> Density:
@@ -163,7 +160,9 @@ def _density(filtered: Filtered, terms: Terms, coefficients: Coefficients, prior
         return (C + g * total) / (1.0 + g), -0.5 * log_det
 
     fixed = forms(np.zeros(1))
-    check_residual(_least(fixed[0][0]), float(filtered.own[0, 0]))
+    at_zero = fixed[0][0]
+    explained = at_zero[0, 1] ** 2 / at_zero[1, 1] if len(at_zero) > 1 else 0.0
+    check_residual(float(at_zero[0, 0] - explained), float(filtered.own[0, 0]))
 
     def density(at: Sequence[NDArray]) -> NDArray:
         axes = list(at)
@@ -172,7 +171,7 @@ def _density(filtered: Filtered, terms: Terms, coefficients: Coefficients, prior
         if terms.lam is not None:
             lams, which = _distinct(axes[0])
             C, rest = forms(lams)
-            rest = rest + _spatial(terms.lam, prior, lams)
+            rest = rest + terms.lam.value(lams) + prior.log_density(lams, terms.lam)
         ssr = C[which, 0, 0][:, None, :]
         if terms.rho is not None:
             cross, square = C[which, 0, 1][:, None, :], C[which, 1, 1][:, None, :]
@@ -180,19 +179,11 @@ def _density(filtered: Filtered, terms: Terms, coefficients: Coefficients, prior
         out = rest[which][:, None, :] - a * np.log(ssr)
         if terms.rho is not None:
             values, place = _distinct(at[0])
-            out = out + _spatial(terms.rho, prior, values)[place][:, :, None]
+            part = terms.rho.value(values) + prior.log_density(values, terms.rho)
+            out = out + part[place][:, :, None]
         return out.reshape([len(out), *(axis.shape[1] for axis in at)])
 
     return density
-
-
-def _least(C: NDArray) -> float:
-    """Return the smallest residual sum of squares over all rho."""
-    return float(C[0, 0] - (C[0, 1] ** 2 / C[1, 1] if C.shape[0] > 1 else 0.0))
-
-
-def _spatial(jacobian: Jacobian, prior: Prior, at: NDArray) -> NDArray:
-    return jacobian.value(at) + prior.log_density(at, jacobian)
 
 
 def _distinct(values: NDArray) -> tuple[NDArray, NDArray]:
@@ -226,7 +217,7 @@ def partialled(filtered: Filtered, lams: NDArray, k: int) -> tuple[NDArray, NDAr
 # --- integrals of exp(log density) ----------------------------------------------------------
 
 
-def log_integral(density: Density, edges: Sequence[NDArray]) -> float:
+def log_integral(density: Density, edges: Sequence[NDArray], tolerance: float = TOLERANCE) -> float:
     """Return the log of the integral of ``exp(density)`` over the boxes between the edges.
 
     Each box is integrated by the 15-point Kronrod rule in each variable. The difference from
@@ -237,17 +228,19 @@ def log_integral(density: Density, edges: Sequence[NDArray]) -> float:
     for _ in range(LEVELS):
         fine, wrong = _rules(density, low, high)
         total = float(np.logaddexp(done, logsumexp(fine)))
-        # right in itself, or wrong by no more than its share of the space
-        allowed = np.maximum(fine, total + np.log(high - low).sum(axis=1) - whole)
-        rest = wrong.max(axis=1) > allowed + np.log(TOLERANCE)
-        if not rest.any():
+        worst = wrong.max(axis=1) - np.log(tolerance)
+        # done: boxes that are right in themselves, or wrong by less than their share of the space
+        rest = worst > np.maximum(fine, total + np.log(high - low).sum(axis=1) - whole)
+        if float(logsumexp(worst)) <= total or not rest.any():
             return total
         done = float(np.logaddexp(done, logsumexp(fine[~rest])))
         low, high = _halved(low[rest], high[rest], wrong[rest])
+        if len(low) > MOST:
+            break
     raise ConvergenceError(
-        f"The integral over the spatial parameters did not settle in {LEVELS} halvings: the "
-        "likelihood has a pole or a jump inside the parameter space. Use another W, or the "
-        "information criteria of the fits."
+        "The integral over the spatial parameters did not settle: the likelihood has a pole or "
+        "a jump inside the parameter space. Use another W, or the information criteria of the "
+        "fits."
     )
 
 
@@ -332,9 +325,12 @@ def _climb(
 
 def _boxes(edges: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
     """Return the lower and upper corners of all boxes between edges, shape (m, d)."""
-    low = np.meshgrid(*(e[:-1] for e in edges), indexing="ij")
-    high = np.meshgrid(*(e[1:] for e in edges), indexing="ij")
-    return np.stack([a.ravel() for a in low], axis=1), np.stack([a.ravel() for a in high], axis=1)
+    corners = [
+        np.stack(np.meshgrid(*(edge[part] for edge in edges), indexing="ij"), axis=-1)
+        for part in (slice(None, -1), slice(1, None))
+    ]
+    low, high = (corner.reshape(-1, len(edges)) for corner in corners)
+    return low, high
 
 
 def _halved(low: NDArray, high: NDArray, wrong: NDArray) -> tuple[NDArray, NDArray]:
@@ -363,12 +359,9 @@ def _rule(density: Density, low: NDArray, high: NDArray) -> tuple[NDArray, NDArr
     m, dimensions = low.shape
     centre, half = 0.5 * (low + high), 0.5 * (high - low)
     margin = 4.0 * np.spacing(np.maximum(np.abs(low), np.abs(high)))  # never on an end
+    least, most = low + margin, high - margin
     at = [
-        np.clip(
-            centre[:, [d]] + half[:, [d]] * NODES,
-            (low + margin)[:, [d]],
-            (high - margin)[:, [d]],
-        )
+        np.clip(centre[:, [d]] + half[:, [d]] * NODES, least[:, [d]], most[:, [d]])
         for d in range(dimensions)
     ]
     values = density(at)

@@ -165,6 +165,7 @@ class Engine:
         )
         self.extra_notes += remarks
         self.details["draws"] = found.succeeded
+        self.details["clusters"] = min(found.succeeded.shape[0], self.space.data.panel.N)
         covariance = found.covariance()
         covariance[-1] = covariance[:, -1] = np.nan
         return covariance

