@@ -8,6 +8,7 @@ from spatial_agglo.diagnostics.hausman import hausman
 from spatial_agglo.diagnostics.lattice import effects_f_tests, lattice_tests, lr_test, wald_test
 from spatial_agglo.diagnostics.likelihood_ratio import effects_tests, lr_tests
 from spatial_agglo.diagnostics.lm import lm_tests
+from spatial_agglo.diagnostics.posterior import model_probabilities
 from spatial_agglo.diagnostics.random_effects import bsk_tests
 from spatial_agglo.diagnostics.wald import wald_tests
 
@@ -24,6 +25,7 @@ __all__ = [
     "lm_tests",
     "lr_test",
     "lr_tests",
+    "model_probabilities",
     "residual_moran",
     "score_test",
     "wald_test",

@@ -366,15 +366,11 @@ def _of_slx(sdm: FitResult, slx: FitResult, ols: FitResult) -> pd.DataFrame:
 
 
 def _hausman(space: Workspace, spec: ModelSpec) -> pd.DataFrame:
-    from spatial_agglo.diagnostics.hausman import hausman
+    from spatial_agglo.diagnostics.hausman import hausman_table
 
-    assert space.weights is not None
-    data = space.data
     effects = spec.effects if removes_entity(spec.effects) else "entity"
-    table = hausman(
-        data.formula, data.panel, space.weights.source, effects=effects, durbin=spec.durbin
-    )
-    return table.set_axis(["Hausman"], axis=0)
+    random = ModelSpec.of("sdm", effects="random", durbin=spec.durbin)
+    return hausman_table(space, random, effects=effects).set_axis(["Hausman"], axis=0)
 
 
 def _described(table: pd.DataFrame) -> pd.DataFrame:

@@ -37,7 +37,7 @@ WEAK = (
     "fit.profile()."
 )
 
-DEPENDENCE = "Are the residuals of the regression spatially dependent?"
+DEPENDENCE = "Is there spatial dependence in the residuals?"
 PROCESS = "Which process do the robust LM tests point to?"
 LAGGED = Question(
     "lagged",
@@ -80,7 +80,7 @@ NOT_NESTED = {
         *criterion,
     )
     for candidate, error, criterion in (
-        (False, (Branch("error or neither", "sdm"),), ()),
+        (False, (Branch("otherwise", "sdm"),), ()),
         (
             True,
             (Branch("error", "criterion"), Branch("neither", "sdm")),
@@ -156,7 +156,7 @@ def elhorst(case: Case) -> DecisionPath:
     key = case.tree[0].key
     while key in questions:
         question, answer = questions[key], ANSWERS[key](case)
-        remarks = () if answer.to in questions else _criteria_against(case, answer.to)
+        remarks = () if answer.to in questions else _against(case, answer.to)
         *before, last = answer.sentences
         sentences = (*before, *remarks, last)
         evidence = tuple(_evidence(case, name) for name in answer.evidence)
@@ -254,17 +254,21 @@ def why_not_nested(spec: ModelSpec, space: Workspace) -> str:
     return f"The SEM is not nested in the SDM: {why}."
 
 
-def _criteria_against(case: Case, chosen: str) -> tuple[str, ...]:
+def _against(case: Case, chosen: str) -> tuple[str, ...]:
+    """Say what speaks against the outcome of Elhorst's path."""
+    remarks = []
+    names = ("LR SDM/SLX", "Wald SDM/SLX")
+    if chosen == "sdm" and not any(case.rejects(name) for name in names):
+        remarks.append(f"In the SDM rho is not significant ({case.says(*names)}).")
     best = {name.upper(): str(case.criteria[name].idxmin()) for name in ("aic", "bic")}
-    return tuple(preferring(best, chosen))
+    return (*remarks, *preferring(best, chosen))
 
 
 def _evidence(case: Case, name: str) -> Evidence:
     if name.startswith("AIC "):
         return Evidence(name, float(case.criteria.loc[name.split()[-1].lower(), "aic"]))
-    row = case.tests.loc[name]
-    df = None if pd.isna(row["df"]) else int(row["df"])
-    return Evidence(name, float(row["statistic"]), df, float(row["p_value"]))
+    value, df = float(case.tests.at[name, "statistic"]), case.tests.at[name, "df"]
+    return Evidence(name, value, None if pd.isna(df) else int(df), case.p(name))
 
 
 # --- the answers of Elhorst's path ----------------------------------------------------------

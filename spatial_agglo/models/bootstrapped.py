@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatial_agglo.core.bootstrap import (
-    Bootstrap,
     entity_bootstrap,
     few_units,
     wild_outcome,
@@ -41,8 +40,8 @@ def bootstrap(
     estimate: Estimate,
     v: NDArray,
     options: covariances.Bootstrap,
-) -> tuple[Bootstrap, tuple[str, ...]]:
-    """Estimate a model on resamples of its innovations; return the draws and remarks.
+) -> tuple[NDArray, dict[str, Any], tuple[str, ...]]:
+    """Return the covariance of estimates on resamples of the innovations, details and remarks.
 
     ::
 
@@ -64,7 +63,10 @@ def bootstrap(
         backend="threads" if options.n_jobs == 1 else "processes",
     )
     few = few_units(N, "rademacher")
-    return found, (*found.notes, NO_SIGMA2, *([few] if few else []))
+    covariance, draws = found.covariance(), found.succeeded
+    covariance[-1] = covariance[:, -1] = np.nan
+    details = {"draws": draws, "clusters": min(len(draws), N)}
+    return covariance, details, (*found.notes, NO_SIGMA2, *([few] if few else []))
 
 
 @dataclass(frozen=True, eq=False)

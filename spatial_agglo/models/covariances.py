@@ -31,14 +31,23 @@ class Expected:
 
 @dataclass(frozen=True)
 class OuterProduct:
-    """Inverse of the outer product of the scores (Berndt, Hall, Hall & Hausman 1974)."""
+    """Inverse of the outer product of the scores (Berndt, Hall, Hall & Hausman 1974).
+
+    With the covariance of the scores of rho and lambda across units, and the factor of `Robust`.
+    It supposes errors of one variance: under others it is worse than "observed".
+    """
 
     name: ClassVar[str] = "opg"
 
 
 @dataclass(frozen=True)
 class Robust:
-    """Sandwich that is robust to heteroskedastic innovations."""
+    """Sandwich that is robust to heteroskedastic innovations (White 1980).
+
+    With the covariance of the scores of rho and lambda across units (Kelejian & Prucha 2001)
+    and the factor ``n / (n - m)``, n cells and m fixed effects. rho and lambda themselves are
+    consistent if the variances have nothing to do with the place of a unit in W (Lin & Lee 2010).
+    """
 
     name: ClassVar[str] = "robust"
 
@@ -47,10 +56,18 @@ class Robust:
 class Clustered:
     """Sandwich with scores summed by cluster, one or two ways.
 
+    With G clusters the factor is the larger of ``G / (G - 1)`` and ``n / (n - m)``, n cells and m
+    the fixed effects that vary within clusters; two ways are ``V1 + V2 - V12`` with the smaller G.
+
     Parameters
     ----------
     by : str or sequence of one or two str
         "entity", "time", or a column of the panel.
+
+    References
+    ----------
+    Liang & Zeger (1986), Biometrika 73; Cameron, Gelbach & Miller (2011), Journal of Business &
+    Economic Statistics 29.
 
     Examples
     --------
@@ -79,12 +96,21 @@ class DriscollKraay:
     """Sandwich robust to common shocks and to serial correlation (Driscoll & Kraay 1998).
 
     The scores are summed over units in every period; their autocovariances get the weights of
-    Bartlett, ``1 - l/(lags + 1)``. For many periods.
+    Bartlett, ``1 - l/(lags + 1)``, and their sum the factor ``T / (T - k)``, ``k`` about
+    ``lags + 1``, because scores add up to zero. For many periods, and for coefficients of
+    regressors. Where the errors of units are correlated, the likelihood estimate of rho has a
+    bias that more periods do not remove; if units respond to the shocks in different ways and
+    period effects are in the model, ``Clustered(["entity", "time"])`` covers it.
 
     Parameters
     ----------
     lags : int, optional
-        ``floor(4 (T/100)^(2/9))`` by default.
+        ``floor(4 (T/100)^(2/9))`` by default (Hoechle 2007).
+
+    References
+    ----------
+    Driscoll & Kraay (1998), Review of Economics and Statistics 80; Vogelsang (2012), Journal of
+    Econometrics 166, for fixed effects.
     """
 
     lags: int | None = None
@@ -97,6 +123,9 @@ class DriscollKraay:
 @dataclass(frozen=True, eq=False)
 class Conley:
     """Sandwich robust to correlation between units that are close (Conley 1999).
+
+    The factor is that of `Robust`. Errors that are correlated between units bias rho and lambda:
+    this is for models without them, or where strong regressors tell rho.
 
     Parameters
     ----------

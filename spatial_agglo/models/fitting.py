@@ -160,14 +160,10 @@ class Engine:
         return self._sandwich(estimate, bread)
 
     def _bootstrap(self, estimate: Estimate, options: Bootstrap) -> NDArray:
-        found, remarks = bootstrap(
-            self.spec, self.space, estimate, self.innovations(estimate), options
-        )
+        v = self.innovations(estimate)
+        covariance, details, remarks = bootstrap(self.spec, self.space, estimate, v, options)
         self.extra_notes += remarks
-        self.details["draws"] = found.succeeded
-        self.details["clusters"] = min(found.succeeded.shape[0], self.space.data.panel.N)
-        covariance = found.covariance()
-        covariance[-1] = covariance[:, -1] = np.nan
+        self.details |= details
         return covariance
 
     def couplings(self, estimate: Estimate) -> list[Coupling]:

@@ -189,6 +189,16 @@ def test_conley_against_loops(unrepaired, situation, kernel, lags, lagged):
     np.testing.assert_allclose(case.meat(chosen).matrix, twin, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("kernel", ["uniform", "bartlett"])
+def test_distances_may_be_sparse(kernel):
+    """Pairs that are not stored are beyond the cutoff; the diagonal need not be stored."""
+    place = np.random.default_rng(1).uniform(size=(N, 2))
+    d = np.sqrt(((place[:, None] - place) ** 2).sum(axis=2))
+    near = sparse.csr_array(np.where(d <= 0.6, d, 0.0))
+    dense, stored = (Conley.within(x, 0.5, kernel=kernel).K.toarray() for x in (d, near))
+    np.testing.assert_array_equal(stored, dense)
+
+
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_kernels_that_must_agree(unrepaired, situation):
     case = Case(**situation)

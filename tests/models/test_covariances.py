@@ -232,8 +232,10 @@ def meats(twin, case):
         given = sa.Conley(400, distances=turned, **options)
         yield f"Conley, {kernel}, {lags} lags, distances", given, twin_meat
     d[0, 1] = d[1, 0] = 400.0  # the cutoff itself belongs to the uniform kernel
-    edge = sa.Conley(400.0, distances=pd.DataFrame(d, case.ids, case.ids), kernel="uniform")
-    yield "Conley, edge", edge, twin.conley(kernel_weights(d, 400.0, "uniform"), 0)
+    d[2, 3] = d[3, 2] = 0.0  # two units in one place
+    for kernel in ("uniform", "bartlett"):
+        edge = sa.Conley(400.0, distances=pd.DataFrame(d, case.ids, case.ids), kernel=kernel)
+        yield f"Conley, {kernel}, edges", edge, twin.conley(kernel_weights(d, 400.0, kernel), 0)
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
