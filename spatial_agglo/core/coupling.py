@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from spatial_agglo.core.information import Traces
-from spatial_agglo.core.traces import BLOCK, DENSE_UNITS, solver
+from spatial_agglo.core.logdet import LogDet
+from spatial_agglo.core.traces import BLOCK, DENSE_UNITS, pair_sums, resolvent, solver
 from spatial_agglo.core.within import Projector
 
 Apply = Callable[[NDArray], NDArray]
@@ -63,6 +65,23 @@ class Coupling:
             unit = np.zeros((N, block.stop - start))
             unit[np.arange(start, block.stop), np.arange(unit.shape[1])] = 1.0
             yield block, [f(unit) for f, _ in maps], [back(unit) for _, back in maps]
+
+    def pairs(self, mask: NDArray | None = None) -> Callable[[NDArray], NDArray] | None:
+        """Return ``Q -> sum_{i != j} A_ij A_ji q_i q_j`` for rows q; None if there are two H.
+
+        A is H, or ``J H`` with a mask.
+        """
+        if self._single is None:
+            return None
+        share = None if mask is None else mask / mask.sum()
+        return partial(pair_sums, *self._single, share=share)
+
+    @property
+    def _single(self) -> tuple[sparse.csr_array, float] | None:
+        """The matrix and the parameter of a model with one of rho and lambda."""
+        if self.M is None and self.W is not None:
+            return self.W, self.rho
+        return (self.M, self.lam) if self.W is None and self.M is not None else None
 
     def lagged(self, V: NDArray) -> NDArray:
         """Return ``H v`` with the H of rho, for every row of ``V``, shape (m, N)."""
@@ -119,20 +138,16 @@ class Reduced:
     centre: NDArray
 
 
-def reduce_balanced(coupling: Coupling, T: int, tau: int, remove_mean: bool) -> Reduced:
+def reduce_balanced(
+    coupling: Coupling, T: int, tau: int, remove_mean: bool, logdet: LogDet | None = None
+) -> Reduced:
     """Reduce H when Q acts within a period as ``tau/T (I - 11'/N)`` or ``tau/T I``.
 
-    ``remove_mean`` needs row-standardised weights, whose H maps ones to a multiple of ones.
+    ``remove_mean`` needs row-standardised weights, whose H maps ones to a multiple of ones. In
+    models with one spatial parameter ``logdet`` is that of its matrix.
     """
     N = coupling.size
-    diagonal, sums, pairs = [], [], []
-    for block, columns, rows in coupling.blocks():
-        diagonal.append(np.stack([np.diagonal(c[block]) for c in columns], axis=1))
-        sums.append(np.stack([c.sum(axis=0) for c in columns], axis=1))
-        both = list(zip(rows, columns, strict=True))
-        pairs.append([[float((c * (r + k)).sum()) for r, k in both] for c in columns])
-    d, s = np.concatenate(diagonal), np.concatenate(sums)
-    total = np.sum(pairs, axis=0)
+    d, s, total = _reduced(coupling, logdet)
     if remove_mean:
         one = s.sum(axis=0) / N
         total = total - np.outer(one, one) - s.T @ s / N
@@ -140,6 +155,21 @@ def reduce_balanced(coupling: Coupling, T: int, tau: int, remove_mean: bool) -> 
     traces = Traces(single=tau * d.sum(axis=0), pairs=tau * total)
     centre = np.broadcast_to(d * (tau / T), (T, *d.shape))
     return Reduced(traces, centre)
+
+
+def _reduced(coupling: Coupling, logdet: LogDet | None) -> tuple[NDArray, NDArray, NDArray]:
+    """Return ``diag(H_a)`` and ``1'H_a``, (N, a), and ``tr(H_a H_b) + tr(H_a'H_b)``, (a, a)."""
+    if coupling._single is not None:
+        found = resolvent(*coupling._single, logdet)
+        total = np.array([[found.squared + found.frobenius]])
+        return found.diagonal[:, None], found.column_sums[:, None], total
+    diagonal, sums, pairs = [], [], []
+    for block, columns, rows in coupling.blocks():
+        diagonal.append(np.stack([np.diagonal(c[block]) for c in columns], axis=1))
+        sums.append(np.stack([c.sum(axis=0) for c in columns], axis=1))
+        both = list(zip(rows, columns, strict=True))
+        pairs.append([[float((c * (r + k)).sum()) for r, k in both] for c in columns])
+    return np.concatenate(diagonal), np.concatenate(sums), np.sum(pairs, axis=0)
 
 
 def reduce_irregular(

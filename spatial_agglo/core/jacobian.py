@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Protocol
@@ -79,6 +79,10 @@ class Jacobian(Protocol):
     def derivatives(self, rho: NDArray | float) -> tuple[NDArray, NDArray]:
         """Return its first and second derivative."""
 
+    @property
+    def sketch(self) -> Jacobian:
+        """The same term, cheap and perhaps only close, for searches; itself if it is cheap."""
+
 
 @dataclass(frozen=True)
 class LogJacobian:
@@ -96,6 +100,12 @@ class LogJacobian:
     def grid(self) -> NDArray:
         """Values at which the back end is cheap."""
         return self.logdet.grid
+
+    @property
+    def sketch(self) -> LogJacobian:
+        """The term from the sketch of the log-determinant."""
+        rough = self.logdet.sketch
+        return self if rough is self.logdet else replace(self, logdet=rough)
 
     def value(self, rho: NDArray) -> NDArray:
         """Return the term for each rho."""
@@ -145,6 +155,13 @@ class SummedJacobian:
     def grid(self) -> NDArray:
         """Points graded towards both ends."""
         return edges(self.interval)
+
+    @property
+    def sketch(self) -> SummedJacobian:
+        """The sum of the sketches of the log-determinants."""
+        rough = [d.sketch for d in self.logdets]
+        same = all(a is b for a, b in zip(rough, self.logdets, strict=True))
+        return self if same else replace(self, logdets=rough)
 
     def value(self, rho: NDArray) -> NDArray:
         """Return the term for each rho."""

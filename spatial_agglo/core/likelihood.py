@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,12 @@ class Terms:
     n: int
     rho: Jacobian | None = None
     lam: Jacobian | None = None
+
+    @property
+    def sketch(self) -> Terms:
+        """The same terms, cheap and perhaps only close, for searches; itself if they are cheap."""
+        rho, lam = (None if j is None else j.sketch for j in (self.rho, self.lam))
+        return self if (rho is self.rho and lam is self.lam) else replace(self, rho=rho, lam=lam)
 
 
 @dataclass(frozen=True)

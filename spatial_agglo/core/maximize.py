@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,21 +40,19 @@ def maximize(filtered: Filtered, terms: Terms) -> Estimate:
     if terms.rho is not None and terms.lam is not None:
         return complete(filtered, terms, *_both(filtered, terms))
     if terms.rho is not None:
-        value, score = _lag_profile(filtered, terms)
-        return complete(filtered, terms, root(value, score, terms.rho, "rho"), 0.0)
+        profile = partial(_lag_profile, filtered, terms.n)
+        return complete(filtered, terms, root(profile, terms.rho, "rho"), 0.0)
     if terms.lam is not None:
-        value, score = _error_profile(filtered, terms)
-        return complete(filtered, terms, 0.0, root(value, score, terms.lam, "lambda"))
+        profile = partial(_error_profile, filtered, terms.n)
+        return complete(filtered, terms, 0.0, root(profile, terms.lam, "lambda"))
     return complete(filtered, terms, 0.0, 0.0)
 
 
 Profile = Callable[[NDArray], NDArray]
 
 
-def _lag_profile(filtered: Filtered, terms: Terms) -> tuple[Profile, Profile]:
+def _lag_profile(filtered: Filtered, n: int, jacobian: Jacobian) -> tuple[Profile, Profile]:
     """Value and score of the likelihood in rho: the SSR is a quadratic, from two regressions."""
-    jacobian, n = terms.rho, terms.n
-    assert jacobian is not None
     C = filtered.own[:2, :2]
     if filtered.own.shape[0] > 2:
         A = filtered.own
@@ -72,10 +72,8 @@ def _lag_profile(filtered: Filtered, terms: Terms) -> tuple[Profile, Profile]:
     return value, score
 
 
-def _error_profile(filtered: Filtered, terms: Terms) -> tuple[Profile, Profile]:
+def _error_profile(filtered: Filtered, n: int, jacobian: Jacobian) -> tuple[Profile, Profile]:
     """Value and score of the likelihood in lambda, by regression on filtered data."""
-    jacobian, n = terms.lam, terms.n
-    assert jacobian is not None
     reduced(filtered, 0.0, 0)  # raises on an exact fit
 
     def value(lam: NDArray) -> NDArray:
@@ -101,16 +99,71 @@ def _scan(value: Profile, grid: NDArray) -> tuple[NDArray, int]:
     return values, int(np.nanargmax(values))
 
 
-def root(value: Profile, score: Profile, jacobian: Jacobian, name: str) -> float:
-    """Find the highest point of a profile: a scan of the grid, then the zero of the score.
+def root(
+    profile: Callable[[Jacobian], tuple[Profile, Profile]], jacobian: Jacobian, name: str
+) -> float:
+    """Find the highest point of a profile, to machine precision.
 
-    The zero of the score is found to machine precision; a search on values would stop at
-    its square root.
+    Where the log-determinant is dear, the search is made on its sketch, and only the last
+    steps on itself.
+    """
+    value, score = profile(jacobian)
+    rough = jacobian.sketch
+    if rough is jacobian:
+        return _search(value, score, jacobian, name)
+    sketched = profile(rough)
+    try:
+        found = _near(score, _search(*sketched, rough, name), jacobian)
+    except BoundaryError:
+        found = None
+    if found is not None:
+        # The sketch must not promise more elsewhere than there is here.
+        apart = np.abs(jacobian.grid - found)
+        elsewhere = sketched[0](jacobian.grid[apart > apart.min()])
+        if elsewhere.max() <= value(np.array([found]))[0]:
+            return found
+    return _search(value, score, jacobian, name)
+
+
+def _near(score: Profile, start: float, jacobian: Jacobian) -> float | None:
+    """Find the zero of a falling score near ``start``; None if it is far away.
+
+    The steps grow from very small ones: an interpolated log-determinant is dear far away.
+    """
+    low, high = float(jacobian.grid[0]), float(jacobian.grid[-1])
+    slope, step = float(score(np.asarray(start))), 1e-7 * (high - low)
+    inside = start
+    while step < 0.05 * (high - low) and slope != 0.0:
+        outside = inside + np.sign(slope) * step
+        if not low < outside < high:
+            return None
+        if slope * float(score(np.asarray(outside))) <= 0:
+            return _zero(score, inside, outside, jacobian)
+        inside, step = outside, 4.0 * step
+    return start if slope == 0.0 else None
+
+
+def _zero(score: Profile, one: float, other: float, jacobian: Jacobian) -> float:
+    low, high = jacobian.interval
+    return float(
+        optimize.brentq(
+            lambda x: float(score(np.asarray(x))),
+            one,
+            other,
+            xtol=1e-15 * min(-low, high),
+            rtol=1e-14,
+        )
+    )
+
+
+def _search(value: Profile, score: Profile, jacobian: Jacobian, name: str) -> float:
+    """Scan the grid for the highest point of a profile, then find the zero of the score.
+
+    A search on values would stop at the square root of machine precision.
     """
     grid = jacobian.grid
     values, best = _scan(value, grid)
-    low, high = jacobian.interval
-    edge = _edge(name, (low, high), float(grid[best]))
+    edge = _edge(name, jacobian.interval, float(grid[best]))
     if best in (0, grid.size - 1):
         raise edge
     middle = grid[best]
@@ -125,15 +178,7 @@ def root(value: Profile, score: Profile, jacobian: Jacobian, name: str) -> float
     other = grid[best + 1] if slope > 0 else grid[best - 1]
     if slope * float(score(np.asarray(other))) > 0:
         raise edge
-    return float(
-        optimize.brentq(
-            lambda x: float(score(np.asarray(x))),
-            middle,
-            other,
-            xtol=1e-15 * min(-low, high),
-            rtol=1e-14,
-        )
-    )
+    return _zero(score, middle, other, jacobian)
 
 
 def _edge(name: str, interval: tuple[float, float], best: float) -> BoundaryError:
@@ -151,8 +196,21 @@ def _both(filtered: Filtered, terms: Terms) -> tuple[float, float]:
     """Find the highest of all maxima in (rho, lambda).
 
     The surface often has several: it is scanned over the whole parameter space, every maximum
-    of the scan is polished by Newton's method, and the highest is taken.
+    of the scan is polished by Newton's method, and the highest is taken. Where the
+    log-determinants are dear, that is done on their sketch, and only the last steps on
+    themselves.
     """
+    rough = terms.sketch
+    if rough is not terms:
+        with contextlib.suppress(BoundaryError, ConvergenceError):
+            polished = _polish(filtered, terms, *max(_maxima(filtered, rough))[1:])
+            if polished is not None:
+                return polished[1:]
+    return max(_maxima(filtered, terms))[1:]
+
+
+def _maxima(filtered: Filtered, terms: Terms) -> list[tuple[float, float, float]]:
+    """Return the value, rho and lambda of the maxima in (rho, lambda)."""
     assert terms.rho is not None
     assert terms.lam is not None
     reduced(filtered, 0.0, 0)  # raises on an exact fit
@@ -185,8 +243,7 @@ def _both(filtered: Filtered, terms: Terms) -> tuple[float, float]:
             "converge: the likelihood is almost flat there, for rho and lambda are hard to tell "
             "apart. Use a model with one of them (sdm, sdem), or another W for the error process."
         )
-    _, best_rho, best_lam = max(found)
-    return best_rho, best_lam
+    return found
 
 
 def _points(jacobian: Jacobian) -> NDArray:

@@ -38,9 +38,12 @@ from spatial_agglo.errors import OptionError
 
 #: Above this many units (Conley) or clusters no dense square array of them is made.
 DENSE_LIMIT = 5_000
+#: Units per row of Q from which on sums over pairs are faster than blocks (measured).
+UNITS_PER_SUM = 500
 
 Block: TypeAlias = tuple[slice, Sequence[NDArray], Sequence[NDArray]]
 Blocks: TypeAlias = Callable[[], Iterable[Block]]
+Pairs: TypeAlias = Callable[[NDArray], NDArray]
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,15 @@ class Couplings:
         ``(block, [H_a[:, block] for a], [H_a[block, :].T for a])`` over slices of units, each
         array (N, b). A period's H is N x N also when units are missing in it (those rows and
         columns are not used). Periods with the same object share the work.
+    pairs : tuple of callables or None, optional
+        Parallel to ``blocks``, for one spatial parameter: ``Q -> sum_{i != j} H_ij H_ji q_i q_j``
+        for every row q of Q, (m, N), without going through all blocks.
     """
 
     positions: tuple[int, ...]
     sigma2: float
     blocks: tuple[Blocks, ...]
+    pairs: tuple[Pairs | None, ...] = ()
 
     @classmethod
     def dense(cls, H: NDArray, positions: Sequence[int], sigma2: float) -> Couplings:
@@ -124,6 +131,12 @@ def mutual_clusters(labels: NDArray, v: NDArray, couplings: Couplings) -> NDArra
             members = membership(pattern[1:], G)
             joint[pattern[0]].append((periods[np.ravel(which) == j], sums[-1], members))
     for m, blocks in enumerate(matrices):
+        pairs = couplings.pairs[couplings.blocks.index(blocks)] if couplings.pairs else None
+        if single[m] and not joint[m] and pairs is not None:
+            count = sum(periods.size * (periods.size + 1) // 2 for periods in single[m])
+            if count * UNITS_PER_SUM <= N:
+                out[0, 0] += _by_pairs(v, single[m], pairs)
+                continue
         if not (single[m] or joint[m]):
             continue
         for block, columns, rows in blocks():
@@ -140,6 +153,17 @@ def mutual_clusters(labels: NDArray, v: NDArray, couplings: Couplings) -> NDArra
         A[:, np.arange(A.shape[1]), np.arange(A.shape[1])] = 0.0
         out += np.einsum("agh,bhg->ab", A, A)
     return out
+
+
+def _by_pairs(v: NDArray, parts: list[NDArray], pairs: Pairs) -> float:
+    """Sum ``H_ij H_ji (sum_t v_it v_jt)^2`` over the parts: the square is one of products."""
+    rows, times = [], []
+    for periods in parts:
+        for k, t in enumerate(periods):
+            for s in periods[k:]:
+                rows.append(v[t] * v[s])
+                times.append(1.0 if s == t else 2.0)
+    return float(np.array(times) @ pairs(np.array(rows)))
 
 
 def mutual_conley(

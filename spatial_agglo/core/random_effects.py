@@ -24,12 +24,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_agglo.core.jacobian import Jacobian
 from spatial_agglo.core.likelihood import Filtered
 from spatial_agglo.core.moments import MatrixLike, lag
 from spatial_agglo.core.random_baltagi import Outside, predict_effects
 from spatial_agglo.core.random_likelihood import (
     Inside,
-    Jacobian,
     MeanPart,
     RandomModel,
     coefficients,

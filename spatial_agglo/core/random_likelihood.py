@@ -11,25 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_agglo.core.jacobian import Jacobian
 from spatial_agglo.core.likelihood import EXACT, Filtered, solve_spd
 from spatial_agglo.core.random_baltagi import Surface
 from spatial_agglo.errors import IdentificationError
-
-
-class Jacobian(Protocol):
-    """``T ln|I - rho W|`` on an open interval, as core.likelihood has it."""
-
-    @property
-    def interval(self) -> tuple[float, float]: ...  # noqa: D102
-
-    @property
-    def grid(self) -> NDArray: ...  # noqa: D102
-
-    def value(self, rho: NDArray) -> NDArray:
-        """Return the term of the log-likelihood."""
-
-    def derivatives(self, rho: NDArray | float) -> tuple[NDArray, NDArray]:
-        """Return its first and second derivative."""
 
 
 class MeanPart(Protocol):

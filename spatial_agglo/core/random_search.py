@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_agglo.core.jacobian import Jacobian
 from spatial_agglo.core.likelihood import EXACT, solve_spd
 from spatial_agglo.core.random_baltagi import Outside
-from spatial_agglo.core.random_likelihood import Jacobian, RandomModel, newton, profile, unpack
+from spatial_agglo.core.random_likelihood import RandomModel, newton, profile, unpack
 from spatial_agglo.errors import BoundaryError
 
 #: Values of s at which the likelihood is searched; maxima between them are found from them.
@@ -122,7 +123,7 @@ def _mesh(jacobian: Jacobian | None) -> tuple[NDArray, NDArray]:
         return np.zeros(1), np.zeros(1)
     from scipy.interpolate import CubicSpline
 
-    values = jacobian.value(jacobian.grid)
+    values = jacobian.sketch.value(jacobian.grid)
     grid, values = jacobian.grid[np.isfinite(values)], values[np.isfinite(values)]
     pieces = max(1, round(200 / grid.size))
     steps = np.arange(grid.size * pieces - pieces + 1) / pieces

@@ -231,6 +231,12 @@ class Scanned:
         """Points of the scan."""
         return self.jacobian.grid
 
+    @cached_property
+    def sketch(self) -> Scanned:
+        """The cheap term for searches, with a memory of its own; itself if it is cheap."""
+        rough = self.jacobian.sketch
+        return self if rough is self.jacobian else Scanned(rough)
+
     def value(self, rho: NDArray) -> NDArray:
         """Return the term for each rho."""
         if np.ndim(rho) == 0:

@@ -15,7 +15,7 @@ from spatial_agglo.core.likelihood import Estimate, Filtered
 from spatial_agglo.core.maximize import maximize
 from spatial_agglo.core.meat import meat, opg
 from spatial_agglo.core.moments import Column
-from spatial_agglo.core.mutual import Blocks, Couplings
+from spatial_agglo.core.mutual import Blocks, Couplings, Pairs
 from spatial_agglo.core.within import Projector, removes_entity, removes_time
 from spatial_agglo.errors import IdentificationError, WeightsError, listing
 from spatial_agglo.models.bootstrapped import bootstrap
@@ -196,7 +196,9 @@ class Engine:
                 projector = Projector.of(self.space.data.cells, "none")
             return reduce_irregular(couplings, self.which, projector)
         counts = self.spec.counts(N, T, self.space.row_standardized)
-        return reduce_balanced(couplings[0], T, counts.tau, remove_mean=counts.ones > 0)
+        weights = self.space.weights if self.spec.has_lag else self.space.error_weights
+        logdet = None if weights is None else weights.matrices[0].logdet
+        return reduce_balanced(couplings[0], T, counts.tau, counts.ones > 0, logdet)
 
     def expected(self, estimate: Estimate) -> NDArray:
         """Return the expected information."""
@@ -253,7 +255,7 @@ class Engine:
         if self.spec.spatial:
             first = len(self.names) - 1 - len(self.spec.spatial)
             positions = tuple(range(first, len(self.names) - 1))
-            couplings = Couplings(positions, estimate.sigma2, self._blocks(estimate))
+            couplings = Couplings(positions, estimate.sigma2, *self._blocks(estimate))
         fixed, seen = self.spec.fixed, data.observed
         if isinstance(self.spec.cov, OuterProduct):
             return opg(s, v, couplings, effects=fixed, observed=seen)
@@ -264,18 +266,25 @@ class Engine:
         V = bread @ found.matrix @ bread
         return 0.5 * (V + V.T)
 
-    def _blocks(self, estimate: Estimate) -> tuple[Blocks, ...]:
-        """Return the blocks of H for every period, period means taken out where they are."""
+    def _blocks(self, estimate: Estimate) -> tuple[tuple[Blocks, ...], tuple[Pairs | None, ...]]:
+        """Return the blocks of H for every period, period means taken out where they are.
+
+        And what sums over pairs of units more quickly, where there is something.
+        """
         couplings = self.couplings(estimate)
         cells = self.space.data.cells.astype(float)
         centre = removes_time(self.spec.fixed) and self.spec.likelihood == "transformed"
         if centre and not self.space.irregular:
             centre = self.space.row_standardized
         makers: list[Blocks] = []
+        pairs: list[Pairs | None] = []
         for j, coupling in enumerate(couplings):
             mask = cells[self.which.index(j)]
             makers.append(partial(coupling.centred, mask) if centre else coupling.blocks)
-        return tuple(makers[j] for j in self.which) if len(makers) > 1 else tuple(makers)
+            pairs.append(coupling.pairs(mask if centre else None))
+        if len(makers) == 1:
+            return tuple(makers), tuple(pairs)
+        return tuple(makers[j] for j in self.which), tuple(pairs[j] for j in self.which)
 
     # --- Elhorst's correction -----------------------------------------------------------
 

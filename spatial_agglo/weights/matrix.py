@@ -385,8 +385,8 @@ class SpatialWeights:
             return self
         order = self.ids.get_indexer(wanted)
         missing = wanted[order < 0]
-        extra = self.ids[~self.ids.isin(wanted)]
-        if missing.size or extra.size:
+        if missing.size or wanted.size != self.ids.size:
+            extra = self.ids[~self.ids.isin(wanted)]
             raise AlignmentError(_mismatch(wanted, self.ids, missing, extra))
         aligned = SpatialWeights(
             self.matrix[order][:, order],

@@ -48,6 +48,7 @@ class TimesT:
     def __init__(self, W, T):
         self.back_end, self.T = log_determinant(sparse.csr_array(W)), T
         self.grid, self.interval = self.back_end.grid, self.back_end.interval
+        self.sketch = self
 
     def value(self, rho):
         return self.T * self.back_end.value(np.asarray(rho))
