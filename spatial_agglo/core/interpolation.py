@@ -60,7 +60,9 @@ class Interpolant:
     traces: NDArray
     _alone: Lock = field(default_factory=Lock, repr=False, compare=False)
     _exact: dict[float, float] = field(default_factory=dict, repr=False)
-    _panels: dict[tuple[float, float, int], NDArray] = field(default_factory=dict, repr=False)
+    _panels: dict[tuple[float, float, int], tuple[NDArray, ...]] = field(
+        default_factory=dict, repr=False
+    )
 
     @cached_property
     def grid(self) -> NDArray:
@@ -86,6 +88,10 @@ class Interpolant:
     @cached_property
     def _series(self) -> tuple[NDArray, NDArray]:
         return self.chart.series(self.traces)
+
+    @cached_property
+    def _slopes(self) -> NDArray:
+        return _with_derivatives(self._series[0])
 
     @cached_property
     def _edges(self) -> NDArray:
@@ -135,13 +141,13 @@ class Interpolant:
 
     def _on_panel(self, panel: int, z: NDArray) -> Triple:
         """Return ``inner + series + z^p R`` on a panel, with its derivatives by z."""
-        value, first, second = _plus_series(self.chart.inner(z), self._series[0], z)
+        value, first, second = _plus_series(self.chart.inner(z), self._slopes, z)
         if panel == self._middle:
             return value, first, second
         left, right, p = self._ends(panel)
         c = self._panel(left, right, p)
         x, scale = (2.0 * z - left - right) / (right - left), 2.0 / (right - left)
-        R = [chebyshev.chebval(x, chebyshev.chebder(c, j)) * scale**j for j in range(3)]
+        R = [chebyshev.chebval(x, c[j]) * scale**j for j in range(3)]
         if p == 0:
             return value + R[0], first + R[1], second + R[2]
         P = [z**p, p * z ** (p - 1), p * (p - 1) * z ** (p - 2)]
@@ -151,8 +157,8 @@ class Interpolant:
             second + P[2] * R[0] + 2.0 * P[1] * R[1] + P[0] * R[2],
         )
 
-    def _panel(self, left: float, right: float, p: int) -> NDArray:
-        """Return the Chebyshev coefficients of R on a panel."""
+    def _panel(self, left: float, right: float, p: int) -> tuple[NDArray, ...]:
+        """Return the Chebyshev coefficients of R on a panel, and of its two derivatives."""
         key = (left, right, p)
         if key not in self._panels:
             n = self._nodes(left, right, p)
@@ -162,7 +168,8 @@ class Interpolant:
             exact = np.array([self._at(float(r)) for r in rho])
             rest = exact - self.chart.base(rho)[0] - self.chart.inner(z)[0]
             rest = (rest - polynomial.polyval(z, self._series[0])) / z**p
-            self._panels[key] = linalg.solve(chebyshev.chebvander(nodes, n - 1), rest)
+            c = linalg.solve(chebyshev.chebvander(nodes, n - 1), rest)
+            self._panels[key] = (c, chebyshev.chebder(c), chebyshev.chebder(c, 2))
         return self._panels[key]
 
     def _nodes(self, left: float, right: float, p: int) -> int:
@@ -207,6 +214,10 @@ class Sketch:
     method: str = "traces of powers"
 
     @cached_property
+    def _slopes(self) -> NDArray:
+        return _with_derivatives(self.series)
+
+    @cached_property
     def grid(self) -> NDArray:
         """Increasing values inside the interval, closer together towards its ends."""
         return edges(self.interval)
@@ -233,7 +244,7 @@ class Sketch:
     def _evaluate(self, rho: NDArray) -> Triple:
         rho = _inside(rho, self.interval)
         z, slope, bend = self.chart.z(rho)
-        G = _plus_series(self.chart.inner(z), self.series, z)
+        G = _plus_series(self.chart.inner(z), self._slopes, z)
         return _chained(self.chart.base(rho), G, slope, bend)
 
 
@@ -245,11 +256,20 @@ def _inside(rho: NDArray, interval: tuple[float, float]) -> NDArray:
     return np.where((rho > interval[0]) & (rho < interval[1]), rho, np.nan)
 
 
+def _with_derivatives(series: NDArray) -> NDArray:
+    """Return the coefficients of a power series and of its two derivatives, shape (m, 3)."""
+    k = np.arange(series.size, dtype=float)
+    out = np.zeros((series.size, 3))
+    out[:, 0] = series
+    out[:-1, 1] = (k * series)[1:]
+    out[:-2, 2] = (k * (k - 1.0) * series)[2:]
+    return out
+
+
 def _plus_series(inner: Triple, series: NDArray, z: NDArray) -> Triple:
-    value, first, second = (
-        part + polynomial.polyval(z, polynomial.polyder(series, j)) for j, part in enumerate(inner)
-    )
-    return value, first, second
+    """Add the sums of ``series``, shape (m, 3), at z: one array of powers for all three."""
+    sums = z[..., None] ** np.arange(series.shape[0]) @ series
+    return inner[0] + sums[..., 0], inner[1] + sums[..., 1], inner[2] + sums[..., 2]
 
 
 def _chained(base: Triple, G: Triple, slope: NDArray, bend: NDArray) -> Triple:

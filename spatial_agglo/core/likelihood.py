@@ -152,9 +152,10 @@ def check_rank(gram: NDArray, names: list[str]) -> None:
 def solve_spd(A: NDArray, B: NDArray) -> NDArray:
     """Solve ``A x = B`` for a symmetric positive definite A, equilibrated."""
     scale = 1.0 / np.sqrt(np.diag(A))
-    scaled = linalg.cho_factor(A * np.outer(scale, scale), check_finite=False)
-    right = linalg.cho_solve(scaled, (B.T * scale).T, check_finite=False)
-    return (right.T * scale).T
+    _, x, failed = linalg.lapack.dposv(A * np.outer(scale, scale), (B.T * scale).T)
+    if failed:
+        raise np.linalg.LinAlgError("The cross-products are not positive definite.")
+    return (x.T * scale).T
 
 
 def complete(filtered: Filtered, terms: Terms, rho: float, lam: float) -> Estimate:
@@ -200,25 +201,26 @@ def reduced_many(filtered: Filtered, lams: NDArray) -> NDArray:
     return C / scale[:, :first, None] / scale[:, None, :first]
 
 
-def reduced(filtered: Filtered, lam: float, order: int) -> NDArray:
-    """Return the cross-products of (y, Wy) with the regressors partialled out, or a derivative.
+def reduced(filtered: Filtered, lam: float, order: int = 0) -> tuple[NDArray, ...]:
+    """Return the cross-products of (y, Wy) less what the regressors explain, and derivatives.
 
     ``C(lam) = B' A B`` with ``A = A(lam)`` and ``B = (I; -A_xx^-1 A_x.)``; by the envelope
-    ``C' = B' A' B`` and ``C'' = B' A'' B - 2 (A' B)_x' A_xx^-1 (A' B)_x``.
+    ``C' = B' A' B`` and ``C'' = B' A'' B - 2 (A' B)_x' A_xx^-1 (A' B)_x``. ``order``, at most 2,
+    is that of the last one returned.
     """
     A, first = filtered.at(lam), filtered.first
     B = np.vstack([np.eye(first), np.zeros((A.shape[0] - first, first))])
     if A.shape[0] > first:
         B[first:] = -solve_spd(A[first:, first:], A[first:, :first])
+    C = B.T @ A @ B
+    check_residual(float(C[0, 0]), float(A[0, 0]))
     if order == 0:
-        C = B.T @ A @ B
-        check_residual(float(C[0, 0]), float(A[0, 0]))
-        return C
+        return (C,)
     slope = 2.0 * lam * filtered.lagged - filtered.cross - filtered.cross.T
+    along = slope @ B
     if order == 1:
-        return B.T @ slope @ B
-    C = 2.0 * B.T @ filtered.lagged @ B
+        return C, B.T @ along
+    bend = 2.0 * B.T @ filtered.lagged @ B
     if A.shape[0] > first:
-        along = (slope @ B)[first:]
-        C -= 2.0 * along.T @ solve_spd(A[first:, first:], along)
-    return C
+        bend -= 2.0 * along[first:].T @ solve_spd(A[first:, first:], along[first:])
+    return C, B.T @ along, bend

@@ -25,6 +25,10 @@ from spatial_agglo.errors import BoundaryError, ConvergenceError
 
 #: Points of the scan in each spatial parameter when a model has both.
 SCAN = 81
+#: How closely a maximum is found on a sketch, as a share of the parameter space.
+CLOSE = 1e-6
+#: How far from the maximum of the sketch, as such a share, the maximum may be.
+FAR = 0.05
 
 
 def maximize(filtered: Filtered, terms: Terms) -> Estimate:
@@ -74,14 +78,14 @@ def _lag_profile(filtered: Filtered, n: int, jacobian: Jacobian) -> tuple[Profil
 
 def _error_profile(filtered: Filtered, n: int, jacobian: Jacobian) -> tuple[Profile, Profile]:
     """Value and score of the likelihood in lambda, by regression on filtered data."""
-    reduced(filtered, 0.0, 0)  # raises on an exact fit
+    reduced(filtered, 0.0)  # raises on an exact fit
 
     def value(lam: NDArray) -> NDArray:
         ssr = reduced_many(filtered, lam)[:, 0, 0]
         return jacobian.value(lam) - 0.5 * n * np.log(ssr)
 
     def score(lam: NDArray) -> NDArray:
-        ssr, slope = reduced(filtered, float(lam), 0), reduced(filtered, float(lam), 1)
+        ssr, slope = reduced(filtered, float(lam), 1)
         return jacobian.derivatives(lam)[0] - 0.5 * n * slope[0, 0] / ssr[0, 0]
 
     return value, score
@@ -113,7 +117,7 @@ def root(
         return _search(value, score, jacobian, name)
     sketched = profile(rough)
     try:
-        found = _near(score, _search(*sketched, rough, name), jacobian)
+        found = _near(score, _search(*sketched, rough, name, CLOSE), jacobian)
     except BoundaryError:
         found = None
     if found is not None:
@@ -126,37 +130,49 @@ def root(
 
 
 def _near(score: Profile, start: float, jacobian: Jacobian) -> float | None:
-    """Find the zero of a falling score near ``start``; None if it is far away.
+    """Find the zero of a falling score near ``start`` by secants; None if it is not there.
 
-    The steps grow from very small ones: an interpolated log-determinant is dear far away.
+    The first step is very small: an interpolated log-determinant is dear far away.
     """
     low, high = float(jacobian.grid[0]), float(jacobian.grid[-1])
-    slope, step = float(score(np.asarray(start))), 1e-7 * (high - low)
-    inside = start
-    while step < 0.05 * (high - low) and slope != 0.0:
-        outside = inside + np.sign(slope) * step
-        if not low < outside < high:
+    span = high - low
+    here = start
+    slope = float(score(np.asarray(here)))
+    step = np.sign(slope) * 1e-5 * span
+    for _ in range(50):
+        ahead = here + step
+        if not (low < ahead < high and abs(ahead - start) < FAR * span):
             return None
-        if slope * float(score(np.asarray(outside))) <= 0:
-            return _zero(score, inside, outside, jacobian)
-        inside, step = outside, 4.0 * step
-    return start if slope == 0.0 else None
+        if abs(step) <= 1e-10 * span:  # the error of a secant is that times the one before
+            return ahead
+        fell = float(score(np.asarray(ahead)))
+        bend = (fell - slope) / step
+        if bend >= 0.0:
+            return None  # a minimum is ahead
+        here, slope, step = ahead, fell, -fell / bend
+    return None
 
 
-def _zero(score: Profile, one: float, other: float, jacobian: Jacobian) -> float:
+def _zero(score: Profile, one: float, other: float, jacobian: Jacobian, tolerance: float) -> float:
     low, high = jacobian.interval
     return float(
         optimize.brentq(
             lambda x: float(score(np.asarray(x))),
             one,
             other,
-            xtol=1e-15 * min(-low, high),
+            xtol=tolerance * min(-low, high),
             rtol=1e-14,
         )
     )
 
 
-def _search(value: Profile, score: Profile, jacobian: Jacobian, name: str) -> float:
+def _search(
+    value: Profile,
+    score: Profile,
+    jacobian: Jacobian,
+    name: str,
+    tolerance: float = 1e-15,
+) -> float:
     """Scan the grid for the highest point of a profile, then find the zero of the score.
 
     A search on values would stop at the square root of machine precision.
@@ -178,7 +194,7 @@ def _search(value: Profile, score: Profile, jacobian: Jacobian, name: str) -> fl
     other = grid[best + 1] if slope > 0 else grid[best - 1]
     if slope * float(score(np.asarray(other))) > 0:
         raise edge
-    return _zero(score, middle, other, jacobian)
+    return _zero(score, middle, other, jacobian, tolerance)
 
 
 def _edge(name: str, interval: tuple[float, float], best: float) -> BoundaryError:
@@ -213,7 +229,7 @@ def _maxima(filtered: Filtered, terms: Terms) -> list[tuple[float, float, float]
     """Return the value, rho and lambda of the maxima in (rho, lambda)."""
     assert terms.rho is not None
     assert terms.lam is not None
-    reduced(filtered, 0.0, 0)  # raises on an exact fit
+    reduced(filtered, 0.0)  # raises on an exact fit
     rho, lam = _points(terms.rho), _points(terms.lam)
     C = reduced_many(filtered, lam)
     r = rho[:, None]
@@ -268,7 +284,7 @@ def _polish(
 
     def evaluate(x: NDArray) -> tuple[float, NDArray, NDArray]:
         a, slope = np.array([1.0, -x[0]]), np.array([0.0, -1.0])
-        C, C1, C2 = (reduced(filtered, float(x[1]), order) for order in range(3))
+        C, C1, C2 = reduced(filtered, float(x[1]), 2)
         ssr = float(a @ C @ a)
         g = np.array([2.0 * slope @ C @ a, a @ C1 @ a])
         cross = 2.0 * slope @ C1 @ a
