@@ -6,8 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 import spatial_agglo as sa
+
+#: Small matrices, and test processes side by side: threads would wait for each other.
+THREADS = threadpool_limits(limits=1, user_api="blas")
 
 FORMULA = "logc ~ logp + logy"
 EFFECTS = ("none", "entity", "time", "two-way")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_agglo.core.threads import one_thread
 from spatial_agglo.errors import (
     IdentificationError,
     MissingDependencyError,
@@ -277,7 +278,8 @@ def _run(
 ) -> Iterator[NDArray | str]:
     """Yield the outcome of every resample in order."""
     if n_jobs == 1:
-        yield from (_attempt(estimate, row) for row in resamples)
+        with one_thread():
+            yield from (_attempt(estimate, row) for row in resamples)
         return
     try:
         from joblib import Parallel, delayed

@@ -18,6 +18,7 @@ from scipy.special import betaln, gammaln, logsumexp
 
 from spatial_agglo.core.jacobian import Jacobian
 from spatial_agglo.core.likelihood import Filtered, Terms, check_residual
+from spatial_agglo.core.threads import one_thread
 from spatial_agglo.errors import ConvergenceError
 
 __all__ = ["Beta", "Coefficients", "Prior", "Uniform", "log_marginal"]
@@ -142,7 +143,8 @@ def log_marginal(
         for jacobian, (low, high) in zip(spatial, bounds, strict=True)
     ]
     tolerance = max(TOLERANCE, 1e-13 * a)  # rounding of the sum of squares counts a times
-    return constant + log_integral(density, breaks(density, scans, bounds), tolerance)
+    with one_thread():
+        return constant + log_integral(density, breaks(density, scans, bounds), tolerance)
 
 
 def _density(filtered: Filtered, terms: Terms, coefficients: Coefficients, prior: Prior) -> Density:

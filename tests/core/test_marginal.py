@@ -30,9 +30,6 @@ CASES = dense.weights_cases(np.random.default_rng(3))
 LAGGED_X, LAGGED_Y = ("slx", "sdm", "sdem", "gns"), ("sar", "sdm", "sac", "gns")
 ERROR = ("sem", "sdem", "sac", "gns")
 
-#: Two-dimensional integrals take minutes.
-pytestmark = pytest.mark.slow
-
 
 def data(k=K, seed=0, T=T, rho=0.3):
     rng = np.random.default_rng(seed)
