@@ -1,6 +1,6 @@
 """Spatial econometrics of panels: weights, tests, estimators and spillovers."""
 
-from spatial_agglo import agglomeration, datasets, errors, esda, report, study, weights
+from spatial_agglo import agglomeration, datasets, errors, esda, mechanisms, report, study, weights
 from spatial_agglo.diagnostics import (
     Choice,
     bsk_tests,
@@ -30,6 +30,19 @@ from spatial_agglo.impacts import (
     marginal_effects,
     partition,
 )
+from spatial_agglo.mechanisms import (
+    IVResult,
+    Mediation,
+    ModeratedMediation,
+    Regressions,
+    SpatialMediation,
+    fe2sls,
+    mediation,
+    moderated_mediation,
+    side_by_side,
+    spatial_mediation,
+    stepwise,
+)
 from spatial_agglo.models.covariances import Bootstrap, Clustered, Conley, DriscollKraay
 from spatial_agglo.models.estimators import gns, ols, sac, sar, sdem, sdm, sem, slx
 from spatial_agglo.models.gmm import stsls
@@ -57,11 +70,16 @@ __all__ = [
     "DriscollKraay",
     "FitResult",
     "GroupFits",
+    "IVResult",
     "Impacts",
+    "Mediation",
+    "ModeratedMediation",
     "Panel",
     "Regimes",
+    "Regressions",
     "Sensitivity",
     "Simulation",
+    "SpatialMediation",
     "SpatialWeights",
     "agglomeration",
     "aggregate",
@@ -76,6 +94,7 @@ __all__ = [
     "effects_tests",
     "errors",
     "esda",
+    "fe2sls",
     "gns",
     "hausman",
     "impact_matrix",
@@ -86,7 +105,10 @@ __all__ = [
     "lr_test",
     "lr_tests",
     "marginal_effects",
+    "mechanisms",
+    "mediation",
     "model_probabilities",
+    "moderated_mediation",
     "ols",
     "partition",
     "regimes",
@@ -99,8 +121,11 @@ __all__ = [
     "sdm",
     "sem",
     "sensitivity",
+    "side_by_side",
     "simulate",
     "slx",
+    "spatial_mediation",
+    "stepwise",
     "stsls",
     "study",
     "wald_test",

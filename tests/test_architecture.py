@@ -33,6 +33,10 @@ FLOORS = {
 LAZY = {
     "agglomeration/index.py",
     "diagnostics/choose.py",
+    "mechanisms/conditional.py",
+    "mechanisms/mediation.py",
+    "mechanisms/regressions.py",
+    "mechanisms/spatial.py",
     "models/profile.py",
     "models/results.py",
     "robustness/regimes.py",

@@ -28,7 +28,7 @@ from spatial_agglo.models.fitting import Engine
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import ModelSpec
 from spatial_agglo.models.workspace import Workspace
-from spatial_agglo.panel import Panel
+from spatial_agglo.panel import Panel, check_steps
 
 #: Fewest periods that must be left without the first, the initial condition.
 PERIODS = 3
@@ -238,7 +238,7 @@ def _checked(spec: ModelSpec, space: Workspace, lags: str, correct: bool) -> Mod
             f"Dynamic models need at least {PERIODS + 1} periods, of which the first is the "
             f"initial condition; the panel has {data.panel.T}."
         )
-    _check_times(data.panel.times)
+    check_steps(data.panel.times, "y(t-1)")
     if correct and removes_time(spec.effects) and not space.row_standardized:
         raise WeightsError(
             "The bias correction with period effects is defined for row-standardised weights "
@@ -248,31 +248,6 @@ def _checked(spec: ModelSpec, space: Workspace, lags: str, correct: bool) -> Mod
     # the lags of the outcome are regressors from here on, and are not lagged again
     durbin = spec.lagged(data) if spec.has_durbin else None
     return replace(spec, dynamic=lags, bias_correction=correct, durbin=durbin)
-
-
-def _check_times(times: pd.Index) -> None:
-    """Raise unless the periods are equally far apart."""
-    if isinstance(times, pd.DatetimeIndex):
-        months = 12 * times.year + times.month
-        monthly = months.is_unique and (times.day.nunique() == 1 or times.is_month_end.all())
-        steps = np.diff(np.asarray(months if monthly else times.asi8, dtype=float))
-    elif isinstance(times, pd.PeriodIndex):
-        steps = np.diff(times.asi8.astype(float))
-    elif pd.api.types.is_numeric_dtype(times.dtype):
-        steps = np.diff(times.to_numpy(dtype=float))
-    else:
-        raise DataError(
-            f"The periods {listing(times)} are labels without a distance, so y(t-1) is not "
-            "defined. Use numbers (years), pandas Periods or dates."
-        )
-    odd = np.flatnonzero(~np.isclose(steps, np.median(steps), rtol=1e-6, atol=0.0))
-    if odd.size:
-        pairs = [(times[i], times[i + 1]) for i in odd]
-        raise DataError(
-            "The periods must follow each other at equal steps; these do not: "
-            f"{listing(pairs)}. Across a gap y(t-1) is not the period before: add the missing "
-            "periods, or use a stretch without gaps."
-        )
 
 
 def _labels(space: Workspace, lags: str) -> tuple[str | None, str | None]:

@@ -192,20 +192,12 @@ def first_stage(
     Q: NDArray, X: NDArray, endogenous: list[int], errors: Errors, *, centred: bool
 ) -> FirstStage:
     """Measure the strength of the instruments; ``centred``: the model has an intercept."""
-    q, m = Q.shape[1], len(endogenous)
-    q1 = X.shape[1] - m
-    q2 = q - q1
-    Q2 = Q[:, q1:]
+    r = reduced_form(Q, X, endogenous)
+    Q2, C2, V, q, q2, m = r.Q2, r.C2, r.V, Q.shape[1], r.Q2.shape[1], len(endogenous)
     Y = X[:, endogenous]
-    C = Q.T @ Y
-    V = Y - Q @ C
-    left = np.einsum("ij,ij->j", V, V)
-    C2 = C[q1:]
-    explained = np.sum(C2**2, axis=0)
+    left, partial = np.sum(V**2, axis=0) * r.size**2, np.sum(C2**2, axis=0)
     total = np.sum((Y - Y.mean(axis=0)) ** 2 if centred else Y**2, axis=0)
-    rsquared, partial = 1.0 - left / total, explained / (explained + left)
-    size = np.sqrt(explained + left)
-    C2, V = C2 / size, V / size
+    rsquared = 1.0 - left / total
     df_resid = errors.df_test(q)
     F, conditional = np.empty(m), np.empty(m)
     for j in range(m):
@@ -221,8 +213,60 @@ def first_stage(
         df_resid=df_resid,
         conditional=conditional,
         conditional_p=fdtrc(q2 - m + 1, df_resid, conditional),
-        rank=(_rank(C2, V, Q2, errors, q), q2 - m + 1),
+        rank=(rank_wald(r, errors, q), q2 - m + 1),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class ReducedForm:
+    """What the outside instruments tell of the endogenous regressors, exogenous ones taken out.
+
+    ``Y / size = Q2 C2 + V``, every column of length one.
+
+    Attributes
+    ----------
+    Q2 : ndarray, shape (n, q2)
+    C2 : ndarray, shape (q2, m)
+    V : ndarray, shape (n, m)
+    size : ndarray, shape (m,)
+    """
+
+    Q2: NDArray
+    C2: NDArray
+    V: NDArray
+    size: NDArray
+
+
+def reduced_form(Q: NDArray, X: NDArray, endogenous: list[int]) -> ReducedForm:
+    """Split the endogenous columns of X between the outside instruments and the rest."""
+    q1 = X.shape[1] - len(endogenous)
+    Y = X[:, endogenous]
+    C = Q.T @ Y
+    V, C2 = Y - Q @ C, C[q1:]
+    size = np.sqrt(np.sum(C2**2, axis=0) + np.einsum("ij,ij->j", V, V))
+    return ReducedForm(Q[:, q1:], C2 / size, V / size, size)
+
+
+def rank_wald(r: ReducedForm, errors: Errors, q: int) -> float:
+    """Return the Wald statistic of Kleibergen & Paap (2006): rank m - 1 against m.
+
+    The moments of :func:`_weakest`, their covariance from the residuals of the first stages
+    with q instruments. Cragg & Donald's for errors of one variance.
+    """
+    weakest, free = _weakest(r)
+    return quadratic(free.T @ (r.C2 @ weakest), errors.of_sum(r.Q2 @ free, r.V @ weakest, q))
+
+
+def rank_lm(r: ReducedForm, errors: Errors) -> float:
+    """Return the score statistic of Kleibergen & Paap (2006): rank m - 1 against m.
+
+    As :func:`rank_wald`, the covariance from the endogenous regressors themselves, exogenous
+    ones taken out, as when the instruments tell nothing of them. For errors of one variance
+    Anderson's, ``free`` times the smallest squared canonical correlation.
+    """
+    weakest, free = _weakest(r)
+    y = (r.Q2 @ r.C2 + r.V) @ weakest
+    return quadratic(free.T @ (r.C2 @ weakest), errors.of_sum(r.Q2 @ free, y, 0))
 
 
 def _conditional(
@@ -241,18 +285,16 @@ def _conditional(
     return quadratic(free.T @ C2[:, j], errors.of_sum(Q2 @ free, v, q))
 
 
-def _rank(C2: NDArray, V: NDArray, Q2: NDArray, errors: Errors, q: int) -> float:
-    """Return the Wald statistic of Kleibergen & Paap (2006): rank m - 1 against m.
+def _weakest(r: ReducedForm) -> tuple[NDArray, NDArray]:
+    """Return what the rank tests look at, from the singular values of the canonical correlations.
 
     The combination of the endogenous regressors that the instruments tell least about, and
     the directions of the instruments that its singular vector leaves.
     """
-    m = C2.shape[1]
-    whiten = linalg.inv(linalg.cholesky(C2.T @ C2 + V.T @ V))
-    U, _, Rt = linalg.svd(C2 @ whiten)
-    weakest = whiten @ Rt[-1]
-    free = U[:, m - 1 :]
-    return quadratic(free.T @ (C2 @ weakest), errors.of_sum(Q2 @ free, V @ weakest, q))
+    m = r.C2.shape[1]
+    whiten = linalg.inv(linalg.cholesky(r.C2.T @ r.C2 + r.V.T @ r.V))
+    U, _, Rt = linalg.svd(r.C2 @ whiten)
+    return whiten @ Rt[-1], U[:, m - 1 :]
 
 
 def overidentification(
@@ -270,7 +312,7 @@ def overidentification(
     S = errors.of_sum(Q, fitted.e, 0)
     if errors.kernel is None:
         return quadratic(Q.T @ fitted.e, S), df
-    if _singular(S):
+    if singular(S):
         return np.nan, df
     L = linalg.cholesky(S, lower=True)
     scale = np.sqrt(np.einsum("ij,ij->j", X, X))
@@ -302,7 +344,7 @@ def endogeneity(
 
 def quadratic(g: NDArray, S: NDArray) -> float:
     """Return ``g' S^-1 g``, NaN when S is singular (fewer clusters than restrictions)."""
-    if _singular(S):
+    if singular(S):
         return np.nan
     scale = np.sqrt(np.diag(S))
     g = g / scale
@@ -314,7 +356,8 @@ def chi2_p(statistic: float, df: int) -> float:
     return float(chdtrc(df, statistic)) if df else np.nan
 
 
-def _singular(S: NDArray) -> bool:
+def singular(S: NDArray) -> bool:
+    """Tell whether a covariance has no inverse."""
     scale = np.sqrt(np.diag(S))
     if not np.all(scale > 0):
         return True

@@ -137,6 +137,38 @@ def stsls(
     >>> fit.impacts().total["estimate"].round(3).to_dict()
     {'logp': -1.221, 'logy': 0.493}
     """
+    return estimated(
+        *prepared(
+            formula,
+            panel,
+            W,
+            model=model,
+            effects=effects,
+            endogenous=endogenous,
+            instruments=instruments,
+            lags=lags,
+            lag_instruments=lag_instruments,
+            durbin=durbin,
+            cov=cov,
+        )
+    )
+
+
+def prepared(
+    formula: str,
+    panel: Panel,
+    W: Any,
+    *,
+    model: str,
+    effects: str,
+    endogenous: Sequence[str],
+    instruments: Sequence[str],
+    lags: int = 2,
+    lag_instruments: bool = False,
+    durbin: Sequence[str] | None = None,
+    cov: Any,
+) -> tuple[Workspace, ModelSpec, Design, stage.Errors]:
+    """Resolve the options of :func:`stsls` and project the data: what :func:`estimated` takes."""
     check_option("model", model, MODELS)
     check_option("effects", effects, EFFECTS)
     chosen = _covariance(cov)
@@ -147,7 +179,7 @@ def stsls(
     errors = errors_of(
         space, spec, None if isinstance(chosen, Unadjusted) else kernel(chosen, panel)
     )
-    return _result(space, spec, design(space, spec, request, errors), errors)
+    return space, spec, design(space, spec, request, errors), errors
 
 
 def _covariance(cov: Any) -> Any:
@@ -165,7 +197,8 @@ def _covariance(cov: Any) -> Any:
     return found
 
 
-def _result(space: Workspace, spec: ModelSpec, d: Design, errors: stage.Errors) -> TwoStageResult:
+def estimated(space: Workspace, spec: ModelSpec, d: Design, errors: stage.Errors) -> TwoStageResult:
+    """Estimate by 2SLS on projected data, and test the instruments."""
     k = len(d.names)
     fitted = stage.two_stage(d.Q, d.X, d.y, d.labels)
     strength = stage.first_stage(

@@ -100,5 +100,5 @@ def split(cell: str) -> Cell:
     >>> split("-1.02***"), split("(2.51)"), split("[0.757]")
     (Cell(core='-1.02', tail='***'), Cell(core='(2.51', tail=')'), Cell(core='[0.757', tail=']'))
     """
-    core = cell.rstrip("*)]")
+    core = cell.rstrip("*)]}")
     return Cell(core, cell[len(core) :])

@@ -1,8 +1,8 @@
-"""Panel: the data, declared once. The only place that decides row order."""
+"""The class that the data go into."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spatial_agglo.errors import DataError, check_option, listing
-
-#: Label of the only period of a cross-section.
-CROSS_SECTION = "cross-section"
-
+from spatial_agglo.panel.periods import check_steps, lags_of
+from spatial_agglo.panel.rows import check_cells, check_keys, keys, numeric, sorted_unique
 
 #: What to do about cells without data.
 UNBALANCED = ("error", "allow")
@@ -44,6 +42,8 @@ class Panel:
         (entity, time) MultiIndex.
     present : ndarray of bool, shape (T, N)
         Which cells have a row.
+    cut : MultiIndex
+        The (entity, time) rows that :meth:`lag` left out; empty on a panel without lags.
 
     Raises
     ------
@@ -79,16 +79,16 @@ class Panel:
             )
         if data.empty:
             raise DataError("Panel needs at least one row; the frame is empty.")
-        entities, times, body = _keys(data, entity, time)
+        entities, times, body = keys(data, entity, time)
         names = (entity or entities.name or "entity", time or times.name or "time")
-        _check_keys(entities, names[0])
-        _check_keys(times, names[1])
-        self.entities = _sorted_unique(entities, names[0])
-        self.times = _sorted_unique(times, names[1])
+        check_keys(entities, names[0])
+        check_keys(times, names[1])
+        self.entities = sorted_unique(entities, names[0])
+        self.times = sorted_unique(times, names[1])
         i = self.entities.get_indexer(pd.Index(entities))
         t = self.times.get_indexer(pd.Index(times))
         cell = t * self.entities.size + i
-        _check_cells(cell, self.entities, self.times, names, gaps=unbalanced == "allow")
+        check_cells(cell, self.entities, self.times, names, gaps=unbalanced == "allow")
         self.unbalanced = unbalanced
         self.present = np.zeros(self.shape, dtype=bool)
         self.present.flat[cell] = True
@@ -97,6 +97,7 @@ class Panel:
         #: The rows of ``frame`` without labels: taking a column does not copy a MultiIndex.
         self._rows: pd.DataFrame = body.take(order).reset_index(drop=True)
         self._cache: dict[Hashable, NDArray] = {}
+        self.cut: pd.MultiIndex = self.index(np.zeros(self.shape, dtype=bool))
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -178,6 +179,78 @@ class Panel:
         cells = self.present if cells is None else cells
         return pd.Series(values[cells], index=self.index(cells), name=name)
 
+    def lag(
+        self,
+        columns: Hashable | Iterable[Hashable] | Mapping[Hashable, int | Iterable[int]],
+        lags: int | Iterable[int] = 1,
+        *,
+        common: bool = True,
+    ) -> Panel:
+        """Return a panel with columns of earlier periods, found by label and never by row.
+
+        ``x_lag2`` is x of the same unit two periods before.
+
+        Parameters
+        ----------
+        columns : name, list of names, or mapping of name to lag or lags
+        lags : int or list of int
+            How many periods back, 1 or more, of every name that has none of its own. On a
+            panel of every other year a lag of 1 is of two years before.
+        common : bool
+            True: the first periods, as many as the longest lag, are cut and named in ``cut``, so
+            that whatever is estimated rests on the same cells. False: they stay, with missing
+            cells in the new columns, in a panel with ``unbalanced="allow"``: every formula then
+            uses the cells that it has, and lists those that it leaves out.
+
+        Returns
+        -------
+        Panel
+            Where a unit has no row so many periods before, the lag is missing.
+
+        Raises
+        ------
+        DataError
+            Periods that do not follow each other at equal steps (2001, 2002, 2004), or labels
+            without a distance (text other than whole numbers); lags as long as the panel; no
+            such column; a column of that name is there already.
+        OptionError
+            Lags that are not whole numbers of at least 1.
+
+        Examples
+        --------
+        >>> df = pd.DataFrame(
+        ...     {"city": ["a", "a", "b", "b"], "year": [2, 1, 1, 2], "x": [2.0, 1.0, 3.0, 4.0]}
+        ... )
+        >>> panel = Panel(df, entity="city", time="year").lag("x")
+        >>> panel.frame.loc[("b", 2)].to_dict()
+        {'x': 4.0, 'x_lag1': 3.0}
+        >>> list(panel.cut)
+        [('a', 1), ('b', 1)]
+        """
+        wanted = lags_of(columns, lags)
+        longest = max(max(own) for own in wanted.values())
+        if longest >= self.T:
+            raise DataError(
+                f"A lag of {longest} needs more than {longest} periods; the panel has {self.T}."
+            )
+        check_steps(self.times, "a lag")
+        new: dict[Hashable, NDArray] = {}
+        for name, own in wanted.items():
+            array = self.column(name)
+            for k in own:
+                before = np.full(self.shape, np.nan)
+                before[k:] = array[:-k]
+                new[f"{name}_lag{k}"] = before[self.present]
+        taken = [name for name in new if name in self.dtypes]
+        if taken:
+            raise DataError(f"The panel has columns {listing(taken)} already: rename them.")
+        first = self.present & (np.arange(self.T) < longest * common)[:, None]
+        frame = self.frame.assign(**{str(name): values for name, values in new.items()})
+        kept = frame[~first[self.present]]
+        panel = Panel(kept, unbalanced=self.unbalanced if common else "allow")
+        panel.cut = self.cut.append(self.index(first))  # type: ignore[assignment]
+        return panel
+
     def check_finite(self, array: NDArray, name: Hashable) -> None:
         """Raise if a variable has missing or infinite cells, naming the first of them."""
         bad = np.isinf(array) if self.unbalanced == "allow" else ~np.isfinite(array)
@@ -200,127 +273,5 @@ class Panel:
     def __repr__(self) -> str:
         what = "1 period" if self.T == 1 else f"{self.T} periods"
         gaps = "" if self.balanced else f", {self.nobs} rows"
-        return f"Panel({self.N} entities x {what}{gaps}, columns: {listing(self.columns)})"
-
-
-def numeric(frame: pd.DataFrame, name: Hashable) -> NDArray:
-    """Return a column as floats, or raise naming it and what is wrong with it."""
-    if name not in frame.columns:
-        raise DataError(
-            f"The panel has no column {name!r}. Its columns are: {listing(frame.columns, 20)}."
-        )
-    column = frame[name]
-    if isinstance(column, pd.DataFrame):
-        raise DataError(
-            f"The panel has {column.shape[1]} columns named {name!r}; names must differ."
-        )
-    if column.dtype == np.float64:
-        return column.to_numpy(copy=True)
-    if not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)):
-        example = column.dropna().iloc[0] if column.notna().any() else None
-        raise DataError(
-            f"Column {name!r} is not numeric (dtype {column.dtype}, for example {example!r}). "
-            "Convert it with pandas.to_numeric, or write C(...) in the formula if it is a "
-            "category."
-        )
-    if pd.api.types.is_complex_dtype(column):
-        raise DataError(f"Column {name!r} is complex; real numbers are needed.")
-    return column.to_numpy(dtype=float, na_value=np.nan)
-
-
-def _keys(
-    data: pd.DataFrame, entity: Hashable | None, time: Hashable | None
-) -> tuple[pd.Index, pd.Index, pd.DataFrame]:
-    """Return the entity and time label of every row, and the remaining columns."""
-    if entity is None and time is None:
-        if data.index.nlevels != 2:
-            raise DataError(
-                "Name the columns that identify a row, Panel(df, entity=..., time=...), or set "
-                f"an (entity, time) MultiIndex; the index has {data.index.nlevels} level(s)."
-            )
-        return data.index.get_level_values(0), data.index.get_level_values(1), data
-    if entity is None:
-        raise DataError("Panel needs entity= as well as time=; only time= was given.")
-    frame = data.reset_index() if _in_index(data, entity, time) else data
-    wanted = [entity] if time is None else [entity, time]
-    for name in wanted:
-        if name not in frame.columns:
-            raise DataError(
-                f"The frame has no column {name!r} to identify rows by. Its columns are: "
-                f"{listing(frame.columns, 20)}."
-            )
-    if entity == time:
-        raise DataError(f"entity and time must be different columns; both are {entity!r}.")
-    if frame.columns.duplicated().any():
-        doubled = frame.columns[frame.columns.duplicated()].unique()
-        raise DataError(f"Column names must differ; more than one is named {listing(doubled)}.")
-    units = pd.Index(frame[entity])
-    if time is None:
-        periods = pd.Index([CROSS_SECTION] * len(frame), name="time")
-    else:
-        periods = pd.Index(frame[time])
-    return units, periods, frame.drop(columns=wanted)
-
-
-def _in_index(data: pd.DataFrame, entity: Hashable, time: Hashable | None) -> bool:
-    """Tell whether a named key is a level of the index rather than a column."""
-    names = [name for name in data.index.names if name is not None]
-    return any(
-        key is not None and key not in data.columns and key in names for key in (entity, time)
-    )
-
-
-def _check_keys(labels: pd.Index, name: Hashable) -> None:
-    missing = np.flatnonzero(labels.isna())
-    if missing.size:
-        raise DataError(
-            f"{missing.size} row(s) have no label in {name!r} (row positions {listing(missing)}). "
-            "Every row needs one."
-        )
-
-
-def _sorted_unique(labels: pd.Index, name: Hashable) -> pd.Index:
-    unique = pd.Index(labels.unique(), name=name)
-    try:
-        return unique.sort_values()
-    except TypeError as error:
-        kinds = sorted({type(label).__name__ for label in unique})
-        raise DataError(
-            f"The labels in {name!r} mix types that cannot be sorted ({', '.join(kinds)}). "
-            "Convert them to one type."
-        ) from error
-
-
-def _check_cells(
-    cell: NDArray,
-    entities: pd.Index,
-    times: pd.Index,
-    names: tuple[Hashable, Hashable],
-    *,
-    gaps: bool,
-) -> None:
-    """Raise on pairs that occur twice or, unless gaps are allowed, not at all."""
-    N, T = entities.size, times.size
-    count = np.bincount(cell, minlength=N * T)
-
-    def pairs(cells: NDArray) -> str:
-        return listing([(entities[c % N], times[c // N]) for c in cells])
-
-    double = np.flatnonzero(count > 1)
-    if double.size:
-        hint = (
-            "Give time= as well if the data are a panel."
-            if times[0] == CROSS_SECTION and T == 1
-            else "Aggregate or drop the repeated rows."
-        )
-        raise DataError(
-            f"{double.size} ({names[0]}, {names[1]}) pair(s) occur more than once: "
-            f"{pairs(double)}. {hint}"
-        )
-    absent = np.flatnonzero(count == 0)
-    if absent.size and not gaps:
-        raise DataError(
-            f"The panel is not balanced: {absent.size} of {N * T} ({names[0]}, {names[1]}) cells "
-            f"have no row: {pairs(absent)}. Every unit needs a row in every period: add the rows, "
-            "leave out those units or periods, or declare the panel with unbalanced='allow'."
-        )
+        cut = f", {self.cut.size} rows cut for lags" if self.cut.size else ""
+        return f"Panel({self.N} entities x {what}{gaps}{cut}, columns: {listing(self.columns)})"
