@@ -301,11 +301,11 @@ def _numbers(line: Line, decimals: int) -> tuple[str, str, str]:
     """Return the estimate and the two ends of its interval as text."""
     if line.heading or line.error:
         return "", "", ""
-    estimate = number(line.estimate, decimals).replace("-", "−")
-    if not line.drawn:
-        return estimate, "", ""
-    low, high = (number(end, decimals).replace("-", "−") for end in (line.lower, line.upper))
-    return estimate, f"[{low},", f"{high}]"
+    estimate, low, high = (
+        number(value, decimals, scientific=False).replace("-", "−")
+        for value in (line.estimate, line.lower, line.upper)
+    )
+    return (estimate, f"[{low},", f"{high}]") if line.drawn else (estimate, "", "")
 
 
 def _decimals(lines: Sequence[Line]) -> int:
