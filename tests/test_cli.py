@@ -52,6 +52,26 @@ def test_a_folder_that_cannot_be_made_is_named_before_anything_is_computed(call,
     assert "Moran" not in result.output
 
 
+@pytest.mark.parametrize(("study", "table"), [("cities", "table_04"), ("provinces", "table_11")])
+def test_demo_runs_the_studies_of_the_papers(call, tmp_path, study, table):
+    out = tmp_path / study
+    result = call("demo", "--study", study, "--draws", "40", "--out", str(out))
+    assert result.exit_code == 0
+    assert "Synthetic data:" in result.stdout
+    assert "... tables and pictures" in result.stderr
+    assert (out / f"{table}.tex").exists()
+    assert (out / "index.html").exists()
+    for path in out.iterdir():
+        assert path.name in result.stdout
+
+
+def test_demo_knows_its_studies(call):
+    result = call("demo", "--study", "counties")
+    assert result.exit_code == 2
+    assert "provinces" in result.output
+    assert call("demo", "--study", "cities", "--draws", "3").exit_code == 2
+
+
 def test_help_says_what_there_is(call):
     assert "demo" in call("--help").stdout
     assert "--out" in call("demo", "--help").stdout
