@@ -145,7 +145,7 @@ def cell(text: str) -> str:
     core = "$-$".join(escape(part) for part in _MINUS.split(core))
     if not tail:
         return core
-    hanging = tail if tail[-1] in ")]" else rf"\textsuperscript{{{tail}}}"
+    hanging = escape(tail) if tail[-1] in ")]}" else rf"\textsuperscript{{{tail}}}"
     return rf"{core}\rlap{{{hanging}}}"
 
 

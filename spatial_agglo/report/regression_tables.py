@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -286,8 +287,9 @@ def _notes(
 ) -> Iterator[str]:
     yield f"{PARENTHESES[parentheses]} in parentheses. {LEGEND}"
     kinds: dict[str, list[str]] = {}
-    for name, fit in found.fits.items():
-        kinds.setdefault(covariance_text(fit), []).append(name)
+    for name, fit in found.fits.items():  # the number of clusters has a row of its own
+        kind = re.sub(r" \([\d,]+ clusters?\)", "", covariance_text(fit))
+        kinds.setdefault(kind, []).append(name)
     text = "; ".join(
         kind if len(kinds) == 1 else f"{kind} in {listed(names)}" for kind, names in kinds.items()
     )
