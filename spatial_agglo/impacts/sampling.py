@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatial_agglo.core.random import generator
+from spatial_agglo.core.sampling import normal_inside
 from spatial_agglo.errors import BoundaryError, IdentificationError, OptionError
 from spatial_agglo.impacts.parameters import Parameters
 
@@ -38,29 +39,15 @@ def simulated(
             "The covariance of the coefficients is not known (NaN), so there is no distribution "
             "to draw from. Use another cov."
         )
-    P = values.size
-    scale = np.sqrt(np.clip(np.diag(covariance), 0.0, None))
-    safe = np.where(scale > 0, scale, 1.0)
-    eigenvalues, vectors = np.linalg.eigh(covariance / np.outer(safe, safe))
-    root = vectors * np.sqrt(np.clip(eigenvalues, 0.0, None))
-    kept, rejected = np.zeros((0, P)), 0
-    while len(kept) < draws:
-        found = values + (rng.standard_normal((draws, P)) @ root.T) * safe
-        inside = parameters.inside(found)
-        need = draws - len(kept)
-        if inside.sum() >= need:
-            last = np.flatnonzero(inside)[need - 1] + 1
-            found, inside = found[:last], inside[:last]
-        rejected += int((~inside).sum())
-        kept = np.concatenate([kept, found[inside]])
-        if rejected > draws and rejected > len(kept):
-            what = "outside the parameter space"
-            what += ", or are not stable in the long run" if parameters.long else ""
-            raise BoundaryError(
-                f"More than half of the draws fall {what}: rho = {parameters.fit.rho:.3f} is too "
-                "close to the edge, or too imprecise, for simulation. Use method='delta'."
-            )
-    return kept, rejected
+    found = normal_inside(values, covariance, parameters.inside, int(draws), rng)
+    if found is None:
+        what = "outside the parameter space"
+        what += ", or are not stable in the long run" if parameters.long else ""
+        raise BoundaryError(
+            f"More than half of the draws fall {what}: rho = {parameters.fit.rho:.3f} is too "
+            "close to the edge, or too imprecise, for simulation. Use method='delta'."
+        )
+    return found
 
 
 def bootstrapped(parameters: Parameters) -> NDArray:
