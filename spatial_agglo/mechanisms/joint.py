@@ -20,6 +20,7 @@ from spatial_agglo.core.likelihood import Estimate
 from spatial_agglo.core.meat import meat
 from spatial_agglo.core.mutual import Block
 from spatial_agglo.core.random import generator
+from spatial_agglo.core.sampling import normal_inside
 from spatial_agglo.core.traces import DENSE_UNITS
 from spatial_agglo.core.within import removes_time
 from spatial_agglo.errors import BoundaryError, IdentificationError
@@ -51,24 +52,17 @@ def normal_draws(
     BoundaryError
         More than half of the draws fall outside the parameter space.
     """
-    rng = generator(seed)
     values = np.concatenate([fit.values[:-1] for fit in fits.values()])
-    root = _root(joint_covariance(fits))
-    kept, rejected = np.zeros((0, values.size)), 0
-    while len(kept) < draws:
-        found = values + rng.standard_normal((draws, values.size)) @ root.T
-        inside = _inside(fits, found)
-        need = draws - len(kept)
-        if inside.sum() >= need:
-            last = np.flatnonzero(inside)[need - 1] + 1
-            found, inside = found[:last], inside[:last]
-        rejected += int((~inside).sum())
-        kept = np.concatenate([kept, found[inside]])
-        if rejected > draws and rejected > len(kept):
-            raise BoundaryError(
-                "More than half of the draws fall outside the parameter space: a rho is too close "
-                "to the edge, or too imprecise. Use intervals='bootstrap'."
-            )
+    V = joint_covariance(fits)
+    if not np.isfinite(V).all():
+        raise IdentificationError("The covariance of the coefficients is not known (NaN).")
+    found = normal_inside(values, V, partial(_inside, fits), draws, generator(seed))
+    if found is None:
+        raise BoundaryError(
+            "More than half of the draws fall outside the parameter space: a rho is too close "
+            "to the edge, or too imprecise. Use intervals='bootstrap'."
+        )
+    kept, rejected = found
     notes = [f"{draws} draws from the joint normal distribution of the estimates, clustered"]
     if rejected:
         notes.append(f"{rejected} draws outside the parameter space were made again")
@@ -235,16 +229,6 @@ def _blocks(engine: Engine, at: Estimate) -> Callable[[], Iterable[Block]]:
         return make
     kept = list(make())
     return lambda: kept
-
-
-def _root(V: NDArray) -> NDArray:
-    """Return a square root of a covariance, negative eigenvalues set to zero."""
-    if not np.isfinite(V).all():
-        raise IdentificationError("The covariance of the coefficients is not known (NaN).")
-    scale = np.sqrt(np.clip(np.diag(V), 0.0, None))
-    safe = np.where(scale > 0, scale, 1.0)
-    values, vectors = np.linalg.eigh(V / np.outer(safe, safe))
-    return safe[:, None] * vectors * np.sqrt(np.clip(values, 0.0, None))
 
 
 def _inside(fits: Mapping[str, FitResult], draws: NDArray) -> NDArray:

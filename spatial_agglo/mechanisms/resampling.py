@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spatial_agglo.core.bootstrap import PATIENCE, resample_indices
 from spatial_agglo.core.random import generator
+from spatial_agglo.core.threads import one_thread
 from spatial_agglo.core.within import removes_entity, removes_time
 from spatial_agglo.errors import IdentificationError, OptionError
 
@@ -79,9 +80,10 @@ def resampled(
     check_draws(draws)
     rng, found = generator(seed), []
     size = moments.batch if batch is None else batch
-    for start in _bar(range(0, draws, size), size, draws, progress):
-        R = min(size, draws - start)
-        found.append(statistic(moments.of(counts(moments.N, R, rng))))
+    with one_thread():
+        for start in _bar(range(0, draws, size), size, draws, progress):
+            R = min(size, draws - start)
+            found.append(statistic(moments.of(counts(moments.N, R, rng))))
     values = np.concatenate(found)
     good = np.isfinite(values).all(axis=1)
     failed = int((~good).sum())

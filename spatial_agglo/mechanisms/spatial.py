@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from spatial_agglo.core.threads import one_thread
 from spatial_agglo.errors import OptionError, check_option
 from spatial_agglo.mechanisms.conditional import beyond, values_of
 from spatial_agglo.mechanisms.effects import check_level, effects_table, verdict
@@ -168,9 +169,10 @@ def spatial_mediation(
         drawn, failed, notes = wild_draws(fits, draws, seed, n_jobs, progress)
     estimates = {key: found.values[None, :-1] for key, found in fits.items()}
     sources = [Parameters(fits, values) for values in (estimates, drawn)]
-    functions = _functions(fits, sources)
     points = None if moderator is None else values_of(sample, moderator, at)
-    values, simulated = (_evaluated(plan, functions, source, points) for source in sources)
+    with one_thread():
+        functions = _functions(fits, sources)
+        values, simulated = (_evaluated(plan, functions, source, points) for source in sources)
     table = effects_table(
         values.iloc[0].to_numpy(), simulated.to_numpy(), values.columns, level=level
     )

@@ -1,4 +1,7 @@
-"""Mediation against hand computation, dummy regressions on resampled rows, and simulation."""
+"""Mediation against hand computation, dummy regressions on resampled rows, and simulation.
+
+There is no comparison with R's mediation or with PROCESS, neither of which was available.
+"""
 
 import itertools
 
