@@ -229,7 +229,9 @@ def _maxima(filtered: Filtered, terms: Terms) -> list[tuple[float, float, float]
     """Return the value, rho and lambda of the maxima in (rho, lambda)."""
     assert terms.rho is not None
     assert terms.lam is not None
-    reduced(filtered, 0.0)  # raises on an exact fit
+    (at_zero,) = reduced(filtered, 0.0)
+    left = at_zero[0, 0] - at_zero[0, 1] ** 2 / at_zero[1, 1]
+    check_residual(float(left), float(filtered.own[0, 0]))
     rho, lam = _points(terms.rho), _points(terms.lam)
     C = reduced_many(filtered, lam)
     r = rho[:, None]

@@ -118,3 +118,14 @@ def test_sums_over_pairs_without_square_arrays(model, cov, effects, monkeypatch)
     monkeypatch.setattr(traces, "DENSE_UNITS", 10**9)
     slow = getattr(sa, model)(sim.formula, sim.panel, W, effects=effects, cov=cov).cov
     np.testing.assert_allclose(quick, slow, rtol=1e-8, atol=1e-14)
+
+
+@pytest.mark.parametrize("model", ["sar", "sac"])
+def test_units_that_all_weigh_the_same(model):
+    """Once period means are gone Wy is a multiple of y, with an error process or without."""
+    W = sa.SpatialWeights.from_dense(
+        np.ones((12, 12)) - np.eye(12), [f"u{i:02d}" for i in range(12)]
+    )
+    sim = sa.simulate("ols", W.standardize("row"), 6, beta=[1.0], effects="two-way", seed=0)
+    with pytest.raises(sa.errors.IdentificationError, match="Wy is a multiple of y"):
+        getattr(sa, model)(sim.formula, sim.panel, W.standardize("row"), effects="two-way")
