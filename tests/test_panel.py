@@ -146,3 +146,19 @@ def test_columns_that_are_not_numbers(frame):
         panel.column("name")
     with pytest.raises(DataError, match="no column 'z'.*'y', 'name'"):
         panel.column("z")
+
+
+def test_an_index_in_the_other_order_is_an_error():
+    frame = pd.DataFrame(
+        {"city": ["a", "b"] * 3, "year": [2001, 2001, 2002, 2002, 2003, 2003], "y": range(6)}
+    )
+    with pytest.raises(DataError, match="in this order.*2001.*looks like the time.*swaplevel"):
+        sa.Panel(frame.set_index(["year", "city"]))
+    swapped = frame.set_index(["year", "city"])
+    assert sa.Panel(swapped.swaplevel()).shape == (3, 2)
+    assert sa.Panel(swapped, entity="city", time="year").shape == (3, 2)
+    dates = frame.assign(year=pd.PeriodIndex(frame["year"].astype(str), freq="Y"))
+    with pytest.raises(DataError, match="in this order"):
+        sa.Panel(dates.set_index(["year", "city"]))
+    numbered = frame.assign(city=frame["city"].map({"a": 7, "b": 8}))
+    assert sa.Panel(numbered.set_index(["city", "year"])).shape == (3, 2)

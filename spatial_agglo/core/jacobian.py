@@ -289,9 +289,10 @@ def _scaling(W: sparse.csr_array) -> NDArray:
 
 
 def _inverse(V: NDArray) -> NDArray:
+    """Return the inverse, NaN where there is none; what it is worth is checked by its use."""
     try:
-        return linalg.inv(V, check_finite=False)
-    except linalg.LinAlgError:
+        return np.linalg.inv(V)
+    except np.linalg.LinAlgError:
         return np.full_like(V, np.nan)
 
 

@@ -24,7 +24,15 @@ def keys(
                 "Name the columns that identify a row, Panel(df, entity=..., time=...), or set "
                 f"an (entity, time) MultiIndex; the index has {data.index.nlevels} level(s)."
             )
-        return data.index.get_level_values(0), data.index.get_level_values(1), data
+        units, periods = (data.index.get_level_values(level) for level in (0, 1))
+        if _like_time(units) and not _like_time(periods):
+            raise DataError(
+                "The index must be (entity, time), in this order; its first level, "
+                f"{listing(units.unique()[:3])}, looks like the time and its second, "
+                f"{listing(periods.unique()[:3])}, like the entity. Use df.swaplevel(), or say "
+                "which is which: Panel(df, entity=..., time=...)."
+            )
+        return units, periods, data
     if entity is None:
         raise DataError("Panel needs entity= as well as time=; only time= was given.")
     frame = data.reset_index() if _in_index(data, entity, time) else data
@@ -46,6 +54,13 @@ def keys(
     else:
         periods = pd.Index(frame[time])
     return units, periods, frame.drop(columns=wanted)
+
+
+def _like_time(labels: pd.Index) -> bool:
+    """Tell whether labels are numbers or dates."""
+    return isinstance(labels, (pd.DatetimeIndex, pd.PeriodIndex)) or pd.api.types.is_numeric_dtype(
+        labels.dtype
+    )
 
 
 def _in_index(data: pd.DataFrame, entity: Hashable, time: Hashable | None) -> bool:

@@ -19,12 +19,16 @@ def as_labels(ids: Sequence[Hashable] | pd.Index) -> pd.Index:
         )
     labels = ids if isinstance(ids, pd.Index) else pd.Index(list(ids))
     if labels.nlevels > 1:
-        raise WeightsError("Unit labels must be single values; got a MultiIndex.")
+        raise WeightsError(
+            "Unit labels must be single values; got a MultiIndex. Weights are made from a table "
+            "with one row per unit: of a panel, that of one period."
+        )
     if labels.hasnans:
         raise WeightsError(f"{int(labels.isna().sum())} unit(s) have no label (NaN).")
     if labels.has_duplicates:
         raise WeightsError(
-            f"Unit labels must differ; repeated: {listing(labels[labels.duplicated()].unique())}."
+            f"Unit labels must differ; repeated: {listing(labels[labels.duplicated()].unique())}. "
+            "A table must have one row per unit: of a panel take one period, or drop_duplicates."
         )
     return labels
 
