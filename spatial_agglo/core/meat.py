@@ -35,6 +35,8 @@ from spatial_agglo.errors import DataError, IdentificationError, OptionError, ch
 
 #: A scaled eigenvalue below minus this share of the largest is negative, not rounding.
 NEGATIVE = 1e-9
+#: Sums of scores with a square below this share of the sum of squares are rounding.
+VANISHED = 1e-20
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ def meat(
     ------
     DataError
         A score or an innovation is not finite, or not zero where nothing was observed.
+    IdentificationError
+        The scores sum to zero in every cluster.
     OptionError
         Labels, lags or weights of the kernel cannot be used.
 
@@ -125,6 +129,12 @@ def meat(
     """
     raw = _assemble(kernel, s, v, couplings, effects, observed)
     scale = np.sqrt(np.einsum("tni,tni->i", s, s))
+    if np.any(np.abs(np.diag(raw.matrix))[scale > 0] <= VANISHED * scale[scale > 0] ** 2):
+        raise IdentificationError(
+            "The scores sum to zero in every cluster, whatever the data, so there is no covariance "
+            "to estimate: that is so with two periods, or two units, once fixed effects are "
+            "removed. Cluster by something with more groups, or use cov='robust'."
+        )
     scale[scale == 0.0] = 1.0
     values, vectors = np.linalg.eigh(raw.matrix / np.outer(scale, scale))
     if values[0] >= -NEGATIVE * max(values[-1], 0.0):

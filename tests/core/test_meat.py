@@ -822,3 +822,15 @@ def test_failures_are_counted_and_bugs_are_raised():
     with pytest.raises(OptionError, match="level"):
         found.interval(95)
     assert bootstrap.few_units(30, "rademacher") is None
+
+
+@pytest.mark.parametrize("kernel", [DriscollKraay(0), Clustered(time_labels(2, 9))])
+def test_sums_that_vanish_whatever_the_data(kernel):
+    """Two periods without unit effects: each period's scores are the others', and all sum to 0."""
+    rng = np.random.default_rng(5)
+    half = rng.normal(size=(1, 9, 2))
+    half -= half.mean(axis=1, keepdims=True)
+    s = np.concatenate([half, half])
+    with pytest.raises(IdentificationError, match="sum to zero in every cluster"):
+        meat(kernel, s, s[:, :, 0], effects="entity")
+    assert np.all(np.diag(meat(Robust(), s, s[:, :, 0], effects="entity").matrix) > 0)
