@@ -6,6 +6,8 @@ A message says three things: what was required, what came, and what to do.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Real
+from typing import Any
 
 
 class SpatialAggloError(Exception):
@@ -87,3 +89,16 @@ def check_option(name: str, value: object, known: Iterable[str]) -> str:
             + "."
         )
     return value
+
+
+def check_level(level: object) -> None:
+    """Raise unless the coverage of an interval is a number between 0 and 1."""
+    if isinstance(level, bool) or not isinstance(level, Real) or not 0.0 < float(level) < 1.0:
+        raise OptionError(f"level={level!r} must lie between 0 and 1, for example 0.95.")
+
+
+def check_list(name: str, given: object, of: str = "names") -> list[Any]:
+    """Return the items of a list, tuple or the like; raise on a text, and on what is no list."""
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise OptionError(f"{name} must be a list of {of}; got {given!r}.")
+    return list(given)

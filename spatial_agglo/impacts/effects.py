@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from spatial_agglo.errors import OptionError, check_option, listing
+from spatial_agglo.errors import OptionError, check_level, check_list, check_option, listing
 from spatial_agglo.impacts.hypotheses import wald
 from spatial_agglo.impacts.multipliers import Multipliers, multipliers, slopes, without_lag
 from spatial_agglo.impacts.parameters import Parameters
@@ -145,12 +145,6 @@ def impacts_of(
     )
 
 
-def check_level(level: float) -> None:
-    """Raise unless a level lies between 0 and 1."""
-    if isinstance(level, (str, bool)) or not 0.0 < level < 1.0:
-        raise OptionError(f"level={level!r} must lie between 0 and 1, for example 0.95.")
-
-
 def derivatives(parameters: Parameters) -> tuple[NDArray, NDArray]:
     """Return (direct, indirect, total) at the estimates, (3, k), and their slopes, (3, k, P)."""
     space = parameters.space
@@ -278,9 +272,7 @@ class Impacts:
         {'indirect of logp = 0': 0.025, 'indirect of logy = 0': 0.035, 'joint': 0.024}
         """
         check_option("effect", effect, EFFECTS)
-        if isinstance(variables, str):
-            raise OptionError(f"variables must be a list of names; got {variables!r}.")
-        names = self.names if variables is None else tuple(variables)
+        names = self.names if variables is None else tuple(check_list("variables", variables))
         if not names:
             raise OptionError("There is no variable to test.")
         R = np.array([self._weights(effect, name) for name in names])
@@ -320,12 +312,14 @@ class Impacts:
         """
         rows = []
         for pair in (first, second):
-            if isinstance(pair, str) or len(pair) != 2:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise OptionError(
                     f"Name an effect and a variable, ('total', {self.names[0]!r}); got {pair!r}."
                 )
             check_option("effect", pair[0], EFFECTS)
             rows.append(self._weights(*pair))
+        if tuple(first) == tuple(second):
+            raise OptionError(f"first and second are twice the same effect, {tuple(first)!r}.")
         name = " = ".join(f"{effect} of {variable}" for effect, variable in (first, second))
         return self._wald({name: (rows[0] - rows[1])[None, :]})
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spatial_agglo.errors import OptionError, listing
+from spatial_agglo.errors import OptionError, check_list, listing
 from spatial_agglo.impacts.effects import EFFECTS, impacts_of
 from spatial_agglo.impacts.parameters import Parameters
 from spatial_agglo.impacts.terms import Terms, require
@@ -96,7 +96,7 @@ def marginal_effects(
             f"No regressor changes with {variable!r} as a number does. If it stands for "
             "categories, or jumps, give levels=[reference, ...]."
         )
-    points, names = _points(terms, variable, moving, dict(at or {}))
+    points, names = _points(terms, variable, moving, _stated(at))
     changes = terms.change(terms.grid(points), variable, chosen)  # (levels - 1 or 1, m, k)
     _check(changes, terms, variable, points)
     labels = [
@@ -132,13 +132,19 @@ def _levels(terms: Terms, variable: Hashable, levels: Sequence[Any] | None) -> l
     """Return the levels to compare, the reference first; None for a derivative."""
     if levels is None:
         return terms.levels(variable) if terms.is_category(variable) else None
-    chosen = [levels] if isinstance(levels, str) else list(levels)
+    chosen = [levels] if isinstance(levels, str) else check_list("levels", levels, "values")
     if len(chosen) < 2 or len(set(chosen)) < len(chosen):
         raise OptionError(
             f"levels must name the reference and one or more other levels; got {listing(chosen)}."
         )
     _known(terms, variable, chosen)
     return chosen
+
+
+def _stated(at: Mapping[Hashable, Any] | None) -> dict[Hashable, Any]:
+    if at is not None and not isinstance(at, Mapping):
+        raise OptionError(f"at must map variables to values, {{'x': [0, 1]}}; got {at!r}.")
+    return dict(at or {})
 
 
 def _known(terms: Terms, name: Hashable, values: Sequence[Any]) -> None:

@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from spatial_agglo.core.traces import solver
-from spatial_agglo.errors import AlignmentError, DataError, OptionError, check_option, listing
-from spatial_agglo.impacts.effects import check_level, table
+from spatial_agglo.errors import (
+    AlignmentError,
+    DataError,
+    OptionError,
+    check_level,
+    check_option,
+    listing,
+)
+from spatial_agglo.impacts.effects import table
 from spatial_agglo.impacts.parameters import Parameters
 from spatial_agglo.impacts.stretches import Stretch, stretches
 from spatial_agglo.models.results import FitResult
@@ -190,11 +197,11 @@ def _by_column(name: Hashable, panel: Panel) -> pd.Series:
             f"The panel has no column {name!r}. Its columns are: {listing(panel.columns, 20)}."
         )
     by_unit = panel.frame[name].groupby(level=0, observed=True)
-    varies = by_unit.nunique()
+    varies = by_unit.nunique(dropna=False)
     varies = varies.index[varies > 1]
     if len(varies):
         raise DataError(
-            f"{name!r} varies over time in {len(varies)} unit(s): {listing(varies)}. A unit must "
-            "be in one group; give a Series by unit."
+            f"{name!r} varies over time, or is missing in some periods, in {len(varies)} unit(s): "
+            f"{listing(varies)}. A unit must be in one group; give a Series by unit."
         )
     return by_unit.first().loc[panel.entities]

@@ -35,6 +35,8 @@ PLACES = np.array([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
 SAME, CLOSE = 1e-9, 1e-6
 #: A change of slope that does not get smaller with the step is a kink, if it is not rounding.
 KINK, NOISE = 0.75, 1e-7
+#: Effects within this share of the largest at the same row do not depend on a value.
+EQUAL = 1e-7
 #: Rows at which terms are checked, and rows and levels at which it is seen what matters.
 CHECKED, LOOKED_AT, LEVELS = 25, 5, 50
 
@@ -164,9 +166,7 @@ class Terms:
             stacked = pd.concat([self._set(rows, {name: values[j]}) for j in at])
             changes = self.change(stacked, variable, levels)
             changes = changes.reshape(len(changes), len(at), len(rows), -1)
-            # NaN: outside the domain of a function, so that the value matters
-            same = np.isclose(changes, changes[:, :1], rtol=1e-7, atol=1e-12)
-            if not same.all():
+            if not _constant(changes):
                 found.append(name)
         return found
 
@@ -236,7 +236,7 @@ class Terms:
 
 def require(terms: Terms, variable: Hashable) -> None:
     """Raise unless a variable is a column that the right side of the formula uses."""
-    if variable not in terms.frame.columns:
+    if not pd.api.types.is_hashable(variable) or variable not in terms.frame.columns:
         raise DataError(
             f"The panel has no column {variable!r}. Name a variable of the formula "
             f"{terms.data.formula!r}."
@@ -246,6 +246,19 @@ def require(terms: Terms, variable: Hashable) -> None:
             f"{variable!r} is not in the formula {terms.data.formula!r}. Name a variable (not a "
             "term) of its right side."
         )
+
+
+def _constant(changes: NDArray) -> bool:
+    """Tell whether changes, (levels, values, rows, k), are the same at all values.
+
+    They are compared to their own size: that of a derivative depends on the units of variables.
+    NaN is outside the domain of a function, so that the value matters.
+    """
+    size = np.where(np.isfinite(changes), np.abs(changes), 0.0).max(axis=1, keepdims=True)
+    first = changes[:, :1]
+    with np.errstate(invalid="ignore"):
+        same = (changes == first) | (np.abs(changes - first) <= EQUAL * size)
+    return bool(same.all())
 
 
 def _occurs(name: str, text: str) -> bool:

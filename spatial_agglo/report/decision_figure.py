@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from spatial_agglo.errors import OptionError
 from spatial_agglo.report.style import COLOURS, GREY, INK, SMALL, TEXT, axes
 from spatial_agglo.report.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from spatial_agglo.diagnostics.choose import Choice
     from spatial_agglo.diagnostics.path import DecisionPath, Question, Step
 
 __all__ = ["decision_size", "decision_table", "decision_tree"]
@@ -30,21 +32,26 @@ TAKEN = "#E5F0F7"
 FAINT = "#B8B8B8"
 
 
-def decision_tree(path: DecisionPath, *, ax: Axes | None = None) -> Axes:
+def decision_tree(path: DecisionPath | Choice, *, ax: Axes | None = None) -> Axes:
     """Draw the questions of a strategy, with the evidence on those that were asked.
 
     The way that was taken is drawn in colour, the others in grey.
 
     Parameters
     ----------
-    path : DecisionPath
-        ``choose_model(...).path``.
+    path : DecisionPath or Choice
+        ``choose_model(...).path``, or what ``choose_model`` returned.
     ax : Axes, optional
         Where to draw, of the size that :func:`decision_size` gives; a new figure by default.
 
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    OptionError
+        ``path`` is neither.
 
     Examples
     --------
@@ -57,6 +64,7 @@ def decision_tree(path: DecisionPath, *, ax: Axes | None = None) -> Axes:
     >>> "SDM" in [text.get_text() for text in ax.texts]
     True
     """
+    path = _path(path)
     root = _laid_out(path)
     width, height = decision_size(path)
     notes = _notes(path, width)
@@ -76,8 +84,9 @@ def decision_tree(path: DecisionPath, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def decision_size(path: DecisionPath) -> tuple[float, float]:
+def decision_size(path: DecisionPath | Choice) -> tuple[float, float]:
     """Return width and height, in inches, of the picture of a path."""
+    path = _path(path)
     root = _laid_out(path)
     places = list(root.everything())
     width = max(place.x + 0.5 * place.width for place in places) + GAP
@@ -86,23 +95,42 @@ def decision_size(path: DecisionPath) -> tuple[float, float]:
     return width, height + (LINE * len(notes) + GAP if notes else 0.0)
 
 
+def _path(path: DecisionPath | Choice) -> DecisionPath:
+    """Return the path, also of a choice."""
+    from spatial_agglo.diagnostics.choose import Choice
+    from spatial_agglo.diagnostics.path import DecisionPath
+
+    found = path.path if isinstance(path, Choice) else path
+    if not isinstance(found, DecisionPath):
+        raise OptionError(
+            "The path of a choice is needed, sa.choose_model(...).path; got "
+            f"{type(found).__name__}."
+        )
+    return found
+
+
 def _notes(path: DecisionPath, width: float) -> list[str]:
     """Return what disagrees, in lines that fit below the tree."""
     text = " ".join(path.disagreements)
     return wrap(f"Disagreement: {text}", int(17.0 * width)) if text else []
 
 
-def decision_table(path: DecisionPath) -> Table:
+def decision_table(path: DecisionPath | Choice) -> Table:
     """Lay out a path as a table, to be written as text, LaTeX, HTML or CSV.
 
     Parameters
     ----------
-    path : DecisionPath
+    path : DecisionPath or Choice
 
     Returns
     -------
     Table
         A block for each question; rows are the evidence.
+
+    Raises
+    ------
+    OptionError
+        It is neither.
 
     Examples
     --------
@@ -115,6 +143,7 @@ def decision_table(path: DecisionPath) -> Table:
     """
     from spatial_agglo.report.formats import number, p_text
 
+    path = _path(path)
     rows: dict[tuple[str, str], list[str]] = {}
     for count, step in enumerate(path.steps, start=1):
         for item in step.evidence:

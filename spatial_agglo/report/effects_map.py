@@ -15,6 +15,7 @@ from spatial_agglo.report.style import (
     ALONG,
     GREY,
     INK,
+    PALE,
     SMALL,
     TEXT,
     WIDTH,
@@ -45,6 +46,9 @@ BELOW, ABOVE = ("#D6E6F4", "#6AAED6", "#0B3C74"), ("#FDE0D2", "#F4745B", "#7F0A1
 NONE = "#F7F7F7"
 #: Ranges within this share of the largest value are one value.
 SAME = 1e-9
+#: Powers of ten that are written out.
+SMALLEST, LARGEST = -4, 5
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def map_effects(
@@ -61,14 +65,16 @@ def map_effects(
     """Map what every unit keeps, receives or sends.
 
     Effects below zero are blue and those above red, darker the farther from zero. A class never
-    holds both signs; effects of exactly zero are a class of their own. The legend counts units.
+    holds both signs; effects of exactly zero are a class of their own. The legend counts units;
+    those of the map that the table does not have are light grey. Very small and very large
+    effects are shown as multiples of a power of ten, which the title of the legend says.
 
     Parameters
     ----------
     effects : DataFrame
         Of :func:`spatial_agglo.impacts.impacts_by_unit`, or any other by unit.
     geometry : GeoDataFrame or GeoSeries
-        Polygons or points of the same units, matched by label.
+        Polygons or points of the units, matched by label.
     ids : column label, optional
         Labels of the units in ``geometry``; its index when left out.
     column : str
@@ -89,11 +95,12 @@ def map_effects(
     Raises
     ------
     DataError
-        The table has no such column; no unit has a value.
+        The table has no such column of numbers, or twice; no unit has a value, or one has an
+        infinite one; units without a shape.
     AlignmentError
-        Units without geometry, or geometry without units.
+        Units that the map does not have.
     OptionError
-        Unknown scheme, classes that are not a number from 1 to 9.
+        Unknown scheme, classes that are not a number from 1 to 9, a label that is not a text.
 
     Examples
     --------
@@ -112,21 +119,29 @@ def map_effects(
     check_option("scheme", scheme, SCHEMES)
     if isinstance(classes, bool) or not (isinstance(classes, int) and 1 <= classes <= MOST):
         raise OptionError(f"classes={classes!r} must be a whole number from 1 to {MOST}.")
-    shapes, values = _matched(effects, geometry, ids, column)
-    found = _classes(values, classes, scheme)
-    stretch, ratio = _proportions(shapes)
-    own, ax = ax is None, axes(ax, (WIDTH, WIDTH * ratio + 0.35 + 0.17 * -(-(len(found) + 1) // 2)))
+    shapes, values, others = _matched(effects, geometry, ids, column)
+    if label is not None and not isinstance(label, str):
+        raise OptionError(f"label must be a text; got {label!r}.")
+    power = _power(values)
+    found = _classes(values / 10.0**power, classes, scheme)
+    stretch, ratio = _proportions(geometry.geometry)
+    rows = -(-(len(found) + 1 + bool(len(others))) // 2)
+    own, ax = ax is None, axes(ax, (WIDTH, WIDTH * ratio + 0.35 + 0.17 * rows))
     if own:  # the layout that knows that a map does not fill its place
         root_figure(ax).set_layout_engine("compressed")
     handles = [_draw(ax, shapes, *part) for part in found]
     absent = np.isnan(values)
     if absent.any():
         handles.append(_draw(ax, shapes, absent, "white", "No value"))
+    if len(others):
+        handles.append(_draw(ax, others, np.full(len(others), True), PALE, "No data"))
     ax.set_aspect(stretch)
     ax.set_axis_off()
     legend = ax.legend(
         handles=handles,
-        title=broken(WORDS.get(column, str(column)) if label is None else label, ALONG),
+        title=broken(
+            (WORDS.get(column, str(column)) if label is None else label) + _times(power), ALONG
+        ),
         loc="upper center",
         bbox_to_anchor=(0.5, 0.0),
         ncols=2,
@@ -143,11 +158,9 @@ def map_effects(
 
 def _matched(
     effects: pd.DataFrame, geometry: Any, ids: Hashable | None, column: str
-) -> tuple[gpd.GeoSeries, NDArray]:
-    """Return the shapes and their values, matched by label."""
-    if not isinstance(effects, pd.DataFrame) or column not in effects.columns:
-        has = listing(effects.columns, 20) if isinstance(effects, pd.DataFrame) else "no columns"
-        raise DataError(f"The table of effects has no column {column!r}; it has {has}.")
+) -> tuple[gpd.GeoSeries, NDArray, gpd.GeoSeries]:
+    """Return the shapes and their values, matched by label, and the shapes of other units."""
+    values = _values(effects, column)
     if not hasattr(geometry, "total_bounds"):
         raise DataError(
             "A GeoDataFrame or GeoSeries with the polygons or points of the units is needed; got "
@@ -156,11 +169,56 @@ def _matched(
     labels = (
         unit_labels(geometry, ids) if hasattr(geometry, "columns") else as_labels(geometry.index)
     )
-    order = matched(labels, as_labels(effects.index), "the map", "the table of effects")
-    values = effects[column].to_numpy(dtype=float)
+    units = as_labels(effects.index)
+    mapped = labels.isin(units)
+    order = matched(labels[mapped], units, "the map", "the table of effects")
+    shapes = geometry.geometry[mapped].iloc[order]
+    nowhere = units[(shapes.isna() | shapes.is_empty).to_numpy()]
+    if nowhere.size:
+        raise DataError(
+            f"{nowhere.size} unit(s) have no shape on the map: {listing(nowhere)}. Leave them out "
+            "of the table of effects, or complete the map."
+        )
+    return shapes, values, geometry.geometry[~mapped].dropna()
+
+
+def _values(effects: pd.DataFrame, column: str) -> NDArray:
+    """Return a column of finite or missing numbers."""
+    columns = list(effects.columns) if isinstance(effects, pd.DataFrame) else []
+    if columns.count(column) != 1:
+        has = f"it has {listing(columns, 20) or 'no columns'}"
+        raise DataError(
+            f"The table of effects has no column {column!r}; {has}."
+            if column not in columns
+            else f"The table of effects has several columns {column!r}; {has}."
+        )
+    try:
+        values = effects[column].to_numpy(dtype=float, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The effects in {column!r} are not numbers: {error}") from error
+    if np.isinf(values).any():
+        raise DataError(f"Effects are infinite: {listing(effects.index[np.isinf(values)])}.")
     if np.isnan(values).all():
         raise DataError(f"No unit has a value in {column!r}.")
-    return geometry.geometry.iloc[order], values
+    return values
+
+
+def _power(values: NDArray) -> int:
+    """Return the power of ten of which effects are written as multiples; mostly 0."""
+    largest = float(np.nanmax(np.abs(values)))
+    power = int(np.floor(np.log10(largest))) if largest > 0 else 0
+    return max(power, -300) if power < SMALLEST or power > LARGEST else 0
+
+
+def _times(power: int) -> str:
+    """Write a power of ten behind a title.
+
+    Examples
+    --------
+    >>> _times(0), _times(-13)
+    ('', ' (×10⁻¹³)')
+    """
+    return f" (×10{str(power).translate(RAISED)})" if power else ""
 
 
 def _classes(values: NDArray, classes: int, scheme: str) -> list[tuple[NDArray, str, str]]:
@@ -179,10 +237,10 @@ def _classes(values: NDArray, classes: int, scheme: str) -> list[tuple[NDArray, 
         (above, shares[1], ABOVE, 1.0),
     ):
         if side.size:
-            edges = _edges(side, count, scheme)
-            colours = _ramp(ramp, len(edges) - 1)
+            ranges = _ranges(side, count, scheme)
+            colours = _ramp(ramp, len(ranges))
             colours = colours[::-1] if sign < 0 else colours
-            parts += zip(edges[:-1], edges[1:], colours, strict=True)
+            parts += [(*ends, colour) for ends, colour in zip(ranges, colours, strict=True)]
     if (known == 0).any():
         parts.append((0.0, 0.0, NONE))
     parts.sort()
@@ -200,15 +258,32 @@ def _classes(values: NDArray, classes: int, scheme: str) -> list[tuple[NDArray, 
     return out
 
 
-def _edges(side: NDArray, count: int, scheme: str) -> NDArray:
-    """Return the edges of the classes of one sign, fewer where values are equal."""
-    low, high = float(side.min()), float(side.max())
-    if high - low <= SAME * max(abs(low), abs(high)):
-        return np.array([low, high])
-    if scheme == "equal":
-        return np.linspace(low, high, count + 1)
-    edges = np.unique(np.quantile(side, np.linspace(0.0, 1.0, count + 1)))
-    return edges if edges.size > 1 else np.array([low, high])
+def _ranges(side: NDArray, count: int, scheme: str) -> list[tuple[float, float]]:
+    """Return the classes of one sign, fewer where values are equal.
+
+    Where so many are equal that quantiles coincide, equal values stay together in classes that
+    come as near to equal sizes as they can.
+    """
+    side = np.sort(side)
+    near = SAME * np.abs(side).max()
+    different = np.split(side, np.flatnonzero(np.diff(side) > near) + 1)
+    if len(different) > 1 and scheme == "equal":
+        return list(pairwise(np.linspace(side[0], side[-1], count + 1).tolist()))
+    if len(different) <= count:
+        return [(float(part[0]), float(part[-1])) for part in different]
+    edges = np.quantile(side, np.linspace(0.0, 1.0, count + 1))
+    if (np.diff(edges) > near).all():
+        return list(pairwise(edges.tolist()))
+    if side[0] < 0:  # from zero outwards, as above it
+        return [(-high, -low) for low, high in reversed(_ranges(-side, count, scheme))]
+    out: list[tuple[float, float]] = []
+    while different:
+        wanted = sum(map(len, different)) / (count - len(out))
+        sizes = np.cumsum([len(part) for part in different])
+        last = len(different) - 1 if count - len(out) == 1 else np.argmin(np.abs(sizes - wanted))
+        out.append((float(different[0][0]), float(different[last][-1])))
+        different = different[last + 1 :]
+    return out
 
 
 def _ramp(colours: tuple[str, ...], count: int) -> list[str]:

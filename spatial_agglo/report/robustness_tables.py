@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from spatial_agglo.errors import OptionError, check_option, listing
+from spatial_agglo.errors import OptionError, check_list, check_option, listing
+from spatial_agglo.formula import INTERCEPT
 from spatial_agglo.report import rows
-from spatial_agglo.report.describe import COVARIANCES, LIKELIHOODS, settings
+from spatial_agglo.report.describe import COVARIANCES, LIKELIHOODS, listed, sentence, settings
 from spatial_agglo.report.formats import LEGEND, in_words, p_text
 from spatial_agglo.report.table import Table
 from spatial_agglo.report.tables import PARENTHESES, results_table
@@ -70,12 +71,13 @@ def sensitivity_table(
     >>> sensitivity_table(found, ["logp"]).body.loc[("Indirect", "logp"), "SDM"].tolist()
     ['-0.2126**', '(-2.24)']
     """
+    require(found, "runs", "sa.sensitivity")
     check_option("parentheses", parentheses, PARENTHESES)
     _check_decimals(decimals)
-    chosen = [effects] if isinstance(effects, str) else list(effects)
+    chosen = [effects] if isinstance(effects, str) else check_list("effects", effects)
     for effect in chosen:
         check_option("effects", effect, EFFECTS)
-    kept = found.variables if variables is None else tuple(variables)
+    kept = found.variables if variables is None else tuple(check_list("variables", variables))
     unknown = [name for name in kept if name not in found.variables]
     if unknown or not kept or not chosen:
         raise OptionError(
@@ -127,6 +129,7 @@ def groups_table(found: GroupFits, *, parentheses: str = "z", decimals: int = 4)
     >>> list(table.body.columns)
     ['False', 'True', 'Equal: p']
     """
+    require(found, "overlap", "sa.by_group")
     table = results_table(found.fits, parentheses=parentheses, decimals=decimals)
     if found.overlap:
         return table
@@ -138,7 +141,8 @@ def groups_table(found: GroupFits, *, parentheses: str = "z", decimals: int = 4)
         shown = statistic == "estimate" and key in p.index
         column.append(p_text(p[key]) if shown else "")
     joint = tests.xs("joint").iloc[0]
-    note = f"{EQUAL}: Wald tests that the groups are equal, which assume that "
+    equal = _beside(EQUAL, found.fits)
+    note = f"{equal}: Wald tests that the groups are equal, which assume that "
     note += (
         f"{found.assumption}."
         if found.kind != "period"
@@ -149,7 +153,8 @@ def groups_table(found: GroupFits, *, parentheses: str = "z", decimals: int = 4)
             f" All coefficients: chi2({int(joint['df'])}) = {joint['statistic']:.2f}, "
             f"{in_words(joint['p_value'])}."
         )
-    return replace(table, body=table.body.assign(**{EQUAL: column}), notes=(*table.notes, note))
+    notes = (*table.notes, note, *_untested(tests))
+    return replace(table, body=table.body.assign(**{equal: column}), notes=notes)
 
 
 def regimes_table(found: Regimes, *, parentheses: str = "z", decimals: int = 4) -> Table:
@@ -178,20 +183,23 @@ def regimes_table(found: Regimes, *, parentheses: str = "z", decimals: int = 4) 
     >>> list(table.body.columns)
     ['False', 'True', 'Common', 'Equal: p']
     """
+    require(found, "intercepts", "sa.regimes")
     check_option("parentheses", parentheses, PARENTHESES)
     _check_decimals(decimals)
+    common = _beside(COMMON, found.groups)
+    equal = _beside(EQUAL, found.groups)
     fit, tests = found.fit, found.tests()
     write = rows.writer(parentheses, decimals)
-    cells: dict[str, dict[rows.Key, str]] = {name: {} for name in (*found.groups, COMMON)}
+    cells: dict[str, dict[rows.Key, str]] = {name: {} for name in (*found.groups, common)}
     errors, p_values = fit.std_errors, fit.pvalues
     for name, value in fit.params.items():
         label = str(name)
-        term, column = _term(label, found.groups)
+        term, group = _term(label, found)
         block = "Wx" if term.startswith("W*") else rows.block_of(replace(fit, details={}), term)
-        cells[column].update(
+        cells[common if group is None else group].update(
             write(block, term, value, errors[name], p_values[name], block != "Variance")
         )
-    cells[COMMON].update(rows.fit_rows(fit))
+    cells[common].update(rows.fit_rows(fit))
     order = sorted(
         dict.fromkeys(key for column in cells.values() for key in column), key=rows.place
     )
@@ -200,16 +208,19 @@ def regimes_table(found: Regimes, *, parentheses: str = "z", decimals: int = 4) 
         index=_index(order, ["block", "term", "statistic"]),
         dtype=object,
     )
-    body[EQUAL] = [
+    body[equal] = [
         p_text(tests.loc[term, "p_value"]) if kind == "estimate" and term in tests.index else ""
         for _, term, kind in order
     ]
-    every = tests.loc["all"]
+    statistic, df, p = (tests.at["all", name] for name in ("statistic", "df", "p_value"))
+    note = f"{equal}: Wald tests that the groups are equal"
+    if np.isfinite(statistic):
+        note += f"; all of them, chi2({df}) = {statistic:.2f}, {in_words(p)}"
     notes = (
         f"{PARENTHESES[parentheses]} in parentheses. {LEGEND}",
         *settings({"": fit}),
-        f"{EQUAL}: Wald tests that the groups are equal; all of them, "
-        f"chi2({int(every['df'])}) = {every['statistic']:.2f}, {in_words(every['p_value'])}.",
+        f"{note}.",
+        *_untested(tests),
     )
     title = f"Estimates of {fit.workspace.data.outcome} by group ({found.model.upper()})"
     return Table(title, body, notes, footer="Fit")
@@ -218,8 +229,27 @@ def regimes_table(found: Regimes, *, parentheses: str = "z", decimals: int = 4) 
 # --- helpers ------------------------------------------------------------------------------
 
 
+def require(found: object, attribute: str, maker: str) -> None:
+    """Raise unless something is what a function of the package returns."""
+    if isinstance(found, type) or not hasattr(found, attribute):
+        raise OptionError(f"What {maker}(...) returns is needed; got {type(found).__name__}.")
+
+
+def _beside(name: str, groups: Container[str]) -> str:
+    """Return the name of a column beside those of groups, longer if a group has it."""
+    while name in groups:
+        name += " (all groups)"
+    return name
+
+
+def _untested(tests: pd.DataFrame) -> list[str]:
+    """Return why some tests have no statistic, as sentences."""
+    note = tests.attrs.get("note", "")
+    return [sentence(note.removesuffix("."))] if note else []
+
+
 def _check_decimals(decimals: int) -> None:
-    if not (isinstance(decimals, int) and 0 <= decimals <= 12):
+    if isinstance(decimals, bool) or not (isinstance(decimals, int) and 0 <= decimals <= 12):
         raise OptionError(f"decimals={decimals!r} must be a whole number from 0 to 12.")
 
 
@@ -299,8 +329,8 @@ def _said(found: Sensitivity) -> list[str]:
     first = found.runs[0].key
     same = [name for name in ("model", "effects", "sample") if name not in found.varying]
     parts = [f"{name}: {_text(name, found.runs[0])}" for name in same if first[name] != "all"]
-    likelihood, cov = found.settings["likelihood"], found.settings["cov"]
-    parts.append(f"likelihood: {LIKELIHOODS.get(likelihood, likelihood)}")
+    cov = found.settings["cov"]
+    parts.append(f"likelihood: {_likelihoods(found)}")
     parts.append(f"standard errors: {COVARIANCES.get(cov, cov)}, effects by the delta method")
     if len(found.formulas) == 1:
         parts = [*found.formulas.values(), *parts]
@@ -317,9 +347,39 @@ def _said(found: Sensitivity) -> list[str]:
     return notes
 
 
-def _term(name: str, groups: Sequence[str]) -> tuple[str, str]:
-    """Part the label of a parameter into its term and its group."""
-    for group in groups:
-        if name.endswith(f"[{group}]"):
-            return name.removesuffix(f"[{group}]"), group
-    return name, COMMON
+def _likelihoods(found: Sensitivity) -> str:
+    """Return the likelihoods in words, with the effects where they differ by these."""
+    words: dict[str, list[str]] = {}
+    for run in found.runs:
+        if not run.error:
+            words.setdefault(_likelihood(run, found.settings["likelihood"]), []).append(
+                run.key["effects"]
+            )
+    if len(words) < 2:
+        return "".join(words)
+    return ", ".join(
+        f"{text} ({listed(list(dict.fromkeys(effects)))} effects)"
+        for text, effects in words.items()
+    )
+
+
+def _likelihood(run: Run, likelihood: str) -> str:
+    """Return the likelihood of a specification in words, as its own table does."""
+    effects = run.key["effects"]
+    if effects == "random":
+        return "maximum likelihood, random effects"
+    if effects == "none" and likelihood in ("transformed", "direct"):
+        return "maximum likelihood"
+    spatial = {"rho", "lambda"}.intersection(run.numbers)
+    if likelihood == "transformed" and run.irregular and spatial:
+        return "transformed, score adjusted for the fixed effects"
+    return LIKELIHOODS.get(likelihood, likelihood)
+
+
+def _term(name: str, found: Regimes) -> tuple[str, str | None]:
+    """Part the label of a parameter into its term and its group, if it has one."""
+    for group in found.groups:
+        term = name.removesuffix(f"[{group}]")
+        if term != name and term.removeprefix("W*") in (*found.varying, INTERCEPT):
+            return term, group
+    return name, None

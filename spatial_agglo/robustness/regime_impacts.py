@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from spatial_agglo.errors import OptionError
-from spatial_agglo.impacts.effects import Impacts, check_level
+from spatial_agglo.errors import OptionError, check_level
+from spatial_agglo.impacts.effects import Impacts
 
 if TYPE_CHECKING:
     from spatial_agglo.robustness.regimes import Regimes

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from spatial_agglo.core.moments import lag
 from spatial_agglo.core.within import removes_entity, removes_time
-from spatial_agglo.errors import FormulaError, OptionError, WeightsError, check_option, listing
+from spatial_agglo.errors import (
+    FormulaError,
+    IdentificationError,
+    OptionError,
+    WeightsError,
+    check_list,
+    check_option,
+    listing,
+)
 from spatial_agglo.formula import INTERCEPT, Variables, variables
 from spatial_agglo.impacts.effects import Impacts
 from spatial_agglo.impacts.hypotheses import wald
@@ -22,7 +30,7 @@ from spatial_agglo.models.specification import MODELS, ModelSpec
 from spatial_agglo.models.workspace import Workspace
 from spatial_agglo.panel import Panel
 from spatial_agglo.robustness.regime_impacts import regime_impacts
-from spatial_agglo.robustness.samples import groups_of, ordered
+from spatial_agglo.robustness.samples import as_text, groups_of, ordered
 
 if TYPE_CHECKING:
     from spatial_agglo.report.table import Table
@@ -65,7 +73,7 @@ def regimes(
     formula : str
     panel : Panel
     W : SpatialWeights, PanelWeights, libpysal Graph or W, or square labelled DataFrame
-    groups : column name, or mapping from entity to group
+    groups : column or key of the panel, or mapping from entity to group
         Constant over time (regions), the same for all units (before and after), or neither.
     vary : list of str, optional
         Regressors whose coefficients differ; all by default.
@@ -85,7 +93,7 @@ def regimes(
     OptionError
         Unknown model, or names in ``vary`` or ``durbin`` that are no regressors.
     DataError
-        Rows without a group, fewer than two groups.
+        Rows without a group, fewer than two groups or too many, names that read the same.
     IdentificationError
         A regressor that the effects absorb within a group.
 
@@ -114,23 +122,24 @@ def regimes(
         )
     lagged = ModelSpec.of(model, durbin=durbin).lagged(data)
     varying = _varying(data, vary)
-    labels, kind = groups_of(panel, groups)
-    names = [str(group) for group in ordered(labels)]
-    masks = np.stack([_cells(panel, labels == group) for group in ordered(labels)])
+    labels, kind = groups_of(panel, groups, len(varying) + 1)
+    found = ordered(labels)
+    names = as_text(found)
+    masks = np.stack([_cells(panel, labels == group) for group in found])
     spec = ModelSpec.of(
         WITHOUT_LAGS.get(model, model), effects=effects, likelihood=likelihood, cov=cov
     )
     columns = _columns(data, W, lagged, varying, names, masks)
     intercepts = _intercepts(data, spec, kind, names, masks)
     inner = _inner(data, {**intercepts, **columns})
-    found = fit_model(spec, Workspace(inner, W))
+    fit = fit_model(spec, Workspace(inner, W))
     # fit.impacts() would take the lags by group for regressors: without names it has none
-    found = replace(found, details={**found.details, "auxiliary": inner.regressors})
+    fit = replace(fit, details={**fit.details, "auxiliary": inner.regressors})
     return Regimes(
         model=model,
         groups=tuple(names),
         kind=kind,
-        fit=found,
+        fit=fit,
         varying=tuple(varying),
         regressors=data.regressors,
         lagged=lagged,
@@ -220,12 +229,9 @@ class Regimes:
         -------
         DataFrame
             A row for every term that varies, and "all" for all of them together, the intercepts
-            by group included; columns ``statistic``, ``df``, ``p_value``.
-
-        Raises
-        ------
-        IdentificationError
-            As many restrictions as the covariance has clusters.
+            by group included; columns ``statistic``, ``df``, ``p_value``. Restrictions that are
+            as many as the covariance has clusters, or not independent, cannot be tested: NaN, and
+            ``.attrs["note"]`` says so.
         """
         terms = [name for name in self.regressors if name in self.varying]
         terms += [f"W*{name}" for name in self.lagged if name in self.varying]
@@ -236,7 +242,17 @@ class Regimes:
             every.append(self._contrast(self.intercepts, relative))
         rows[ALL] = np.vstack(every)
         V = np.where(np.isnan(self.fit.covariance), 0.0, self.fit.covariance)
-        return wald(self.fit.values, V, rows, self.fit.details.get("clusters"))
+        frames, notes = [], []
+        for name, R in rows.items():
+            try:
+                frames.append(wald(self.fit.values, V, {name: R}, self.fit.details.get("clusters")))
+            except IdentificationError as error:
+                frames.append(wald(self.fit.values, V * np.nan, {name: R}, None))
+                notes.append(f"no test of {name!r}: {error}")
+        out = pd.concat(frames)
+        if notes:
+            out.attrs["note"] = " ".join(notes)
+        return out
 
     def _contrast(self, names: Sequence[str], relative: bool = False) -> NDArray:
         """Return the rows that subtract the first parameter from the others, or pick each."""
@@ -277,8 +293,8 @@ class Regimes:
 def _varying(data: Variables, vary: Sequence[str] | None) -> list[str]:
     if vary is None:
         return list(data.regressors)
-    if isinstance(vary, str) or not list(vary):
-        raise OptionError(f"vary must be a list of at least one regressor; got {vary!r}.")
+    if not check_list("vary", vary):
+        raise OptionError(f"vary must name at least one of: {listing(data.regressors, 20)}.")
     unknown = [name for name in vary if name not in data.regressors]
     if unknown:
         raise OptionError(

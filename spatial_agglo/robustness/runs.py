@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -16,6 +16,7 @@ from spatial_agglo.errors import (
     MissingDependencyError,
     OptionError,
     SpatialAggloError,
+    check_list,
     check_option,
     listing,
 )
@@ -25,6 +26,7 @@ from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import MODELS, ModelSpec
 from spatial_agglo.models.workspace import Workspace
 from spatial_agglo.panel import Panel
+from spatial_agglo.robustness.categories import check_references
 from spatial_agglo.robustness.samples import WHOLE, cut, subpanel
 from spatial_agglo.weights.panel_weights import PanelWeights
 
@@ -65,12 +67,15 @@ class Run:
         rho, lambda and their standard errors, log-likelihood, sizes.
     error : str
         Why it failed; empty where it did not.
+    irregular : bool
+        Whether cells are missing, or W changes over time.
     """
 
     key: Mapping[str, str]
     impacts: pd.DataFrame | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
+    irregular: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +148,8 @@ class Task:
         if options["durbin"] is None or not MODELS[key["model"]][1]:
             del options["durbin"]
         found = fit(ModelSpec.of(key["model"], effects=key["effects"], **options), space)
-        return Run(key, found.impacts(level=self.level).to_frame(), _numbers(found))
+        impacts = found.impacts(level=self.level).to_frame()
+        return Run(key, impacts, _numbers(found), irregular=found.workspace.irregular)
 
 
 def _size(model: str) -> tuple[int, bool]:
@@ -206,7 +212,7 @@ def _reduced(run: Run, kept: Iterable[str]) -> Run:
     if run.impacts is None:
         return run
     keep = run.impacts.index.get_level_values("variable").isin(list(kept))
-    return Run(run.key, run.impacts[keep], run.numbers)
+    return replace(run, impacts=run.impacts[keep])
 
 
 # --- names and checks --------------------------------------------------------------------------
@@ -257,7 +263,7 @@ def _texts(given: Mapping[Any, Any], what: str) -> dict[str, Any]:
 
 def listed(given: str | Sequence[str], what: str, known: Iterable[str]) -> list[str]:
     """Return one or more options as a list, each known and named once."""
-    items = [given] if isinstance(given, str) else list(given)
+    items = [given] if isinstance(given, str) else check_list(what, given)
     if not items:
         raise OptionError(f"{what} must name at least one of: {listing(known, 20)}.")
     for item in items:
@@ -272,13 +278,12 @@ def evaluated(
     panel: Panel,
     samples: Mapping[str, Any],
     wanted: Sequence[str] | None,
+    durbin: Sequence[str] | None = None,
 ) -> tuple[Data, str, tuple[str, ...]]:
     """Evaluate every formula on every sample; return outcome and variables to keep as well.
 
     A formula that fails on the whole panel raises; one that fails on a sample is kept as an error.
     """
-    if isinstance(wanted, str):
-        raise OptionError(f"variables must be a list of names; got {wanted!r}.")
     whole = {name: variables(formula, panel) for name, formula in formulas.items()}
     outcomes = list(dict.fromkeys(data.outcome for data in whole.values()))
     if len(outcomes) > 1:
@@ -289,11 +294,11 @@ def evaluated(
     every = dict.fromkeys(name for data in whole.values() for name in data.regressors)
     if not every:
         raise FormulaError("No formula has a regressor, so there are no effects to compare.")
-    unknown = [name for name in wanted or () if name not in every]
-    if unknown:
-        raise OptionError(
-            f"variables name {listing(unknown)}, not among the regressors {listing(every, 20)}."
-        )
+    kept = list(every) if wanted is None else _known("variables", wanted, every)
+    if not kept:
+        raise OptionError(f"variables must name at least one of: {listing(every, 20)}.")
+    if durbin is not None:
+        _known("durbin", durbin, every)
     parts: dict[str, Panel | DataError] = {}
     for label, sample in samples.items():
         try:
@@ -308,7 +313,22 @@ def evaluated(
             out[name, label] = part
         else:
             try:
-                out[name, label] = variables(formula, part)
+                found = variables(formula, part)
+                check_references(whole[name], found)
+                out[name, label] = found
             except (DataError, FormulaError) as error:
                 out[name, label] = error
-    return out, outcomes[0], tuple(every if wanted is None else dict.fromkeys(wanted))
+    return out, outcomes[0], tuple(dict.fromkeys(kept))
+
+
+def _known(what: str, given: Sequence[str], regressors: Iterable[str]) -> list[str]:
+    """Return names of regressors as the formulas have them; blanks in a term do not count."""
+    known = {name.replace(" ", ""): name for name in regressors}
+    names = {name: known.get(str(name).replace(" ", "")) for name in check_list(what, given)}
+    unknown = [name for name, found in names.items() if found is None]
+    if unknown:
+        raise OptionError(
+            f"{what}=[...] names {listing(unknown)}, not among the regressors "
+            f"{listing(regressors, 20)}."
+        )
+    return [found for found in names.values() if found is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -107,13 +107,15 @@ def _cut(W: SpatialWeights, panel: Panel, part: Panel, name: Hashable) -> Spatia
     return kept if W.row_standardized else kept.standardize(W.standardization)
 
 
-def groups_of(panel: Panel, groups: Any) -> tuple[pd.Series, str]:
+def groups_of(panel: Panel, groups: Any, rows: int = 2) -> tuple[pd.Series, str]:
     """Return the group of every row of a panel, and what kind of groups they are.
 
     Parameters
     ----------
     panel : Panel
-    groups : column name, or Series or mapping from entity to group
+    groups : column or key of the panel, or Series or mapping from entity to group
+    rows : int
+        Rows that a group must have on average.
 
     Returns
     -------
@@ -125,7 +127,8 @@ def groups_of(panel: Panel, groups: Any) -> tuple[pd.Series, str]:
     Raises
     ------
     DataError
-        No such column, rows without a group, fewer than two groups.
+        No such column, rows without a group, fewer than two groups, or too many; a unit in two
+        groups.
 
     Examples
     --------
@@ -136,20 +139,20 @@ def groups_of(panel: Panel, groups: Any) -> tuple[pd.Series, str]:
     """
     index = panel.frame.index
     if isinstance(groups, (Mapping, pd.Series)):
-        given = pd.Series(dict(groups), dtype=object)
+        given = _by_entity(groups)
         unknown = given.index.difference(panel.entities)
         if unknown.size:
             raise DataError(f"groups name {listing(unknown)}, which the panel does not have.")
-        labels = pd.Series(
-            given.reindex(index.get_level_values(0)).to_numpy(), index=index, name="group"
-        )
+        labels = given.reindex(index.get_level_values(0)).set_axis(index).rename("group")
     else:
-        if isinstance(groups, (list, tuple, set, np.ndarray)) or groups not in panel.dtypes:
+        frame = panel.frame.reset_index()
+        if not pd.api.types.is_hashable(groups) or groups not in frame.columns:
+            shown = type(groups).__name__ if isinstance(groups, pd.DataFrame) else repr(groups)
             raise DataError(
-                f"groups={groups!r} must be a column of the panel, or a mapping from entity to "
-                f"group. Its columns are: {listing(panel.columns, 20)}."
+                f"groups={shown} must be a column of the panel, or a mapping from entity to "
+                f"group. Its columns are: {listing(frame.columns, 20)}."
             )
-        labels = panel.frame[groups].rename("group")
+        labels = frame[groups].set_axis(index).rename("group")
     missing = labels.isna()
     if missing.any():
         raise DataError(
@@ -160,10 +163,41 @@ def groups_of(panel: Panel, groups: Any) -> tuple[pd.Series, str]:
         raise DataError(
             f"At least two groups are needed; every row is in {listing(labels.unique())}."
         )
+    if labels.nunique() * rows > len(labels):
+        what = "groups" if isinstance(groups, (Mapping, pd.Series)) else repr(groups)
+        raise DataError(
+            f"{what} has {labels.nunique()} groups in {len(labels)} rows; at least {rows} rows a "
+            "group are needed. Make classes of a number first: pd.cut, pd.qcut."
+        )
     for level, kind in ((0, "unit"), (1, "period")):
         if (labels.groupby(level=level).nunique() == 1).all():
             return labels, kind
     return labels, "cell"
+
+
+def _by_entity(groups: Mapping[Hashable, Any] | pd.Series) -> pd.Series:
+    """Return the group of every entity, each once."""
+    if not isinstance(groups, pd.Series):
+        return pd.Series(dict(groups), dtype=object)
+    if groups.index.nlevels > 1:
+        raise DataError(
+            "groups must be indexed by entity alone; its index has "
+            f"{groups.index.nlevels} levels. Make groups of rows a column of the panel."
+        )
+    found = groups.groupby(level=0, observed=True).nunique(dropna=False)
+    several = found.index[found > 1]
+    if several.size:
+        raise DataError(f"groups give more than one group to {listing(several)}.")
+    return groups[~groups.index.duplicated()]
+
+
+def as_text(names: Iterable[Hashable]) -> list[str]:
+    """Return the names of groups as text, which must tell them apart."""
+    names = list(names)
+    found = [str(name) for name in names]
+    if len(set(found)) < len(found):
+        raise DataError(f"The names of groups must differ as text: {listing(names)}.")
+    return found
 
 
 def ordered(labels: pd.Series) -> list[Hashable]:
@@ -183,10 +217,10 @@ def ordered(labels: pd.Series) -> list[Hashable]:
 def _mask(panel: Panel, sample: Any, name: Hashable) -> np.ndarray:
     """Return which rows of the panel's frame a sample selects."""
     if isinstance(sample, Callable):  # type: ignore[arg-type]
-        sample = sample(panel.frame.copy())
+        sample = _called(sample, panel, name)
     if isinstance(sample, str):
         return _query(panel, sample, name)
-    if isinstance(sample, pd.Series) and pd.api.types.is_bool_dtype(sample):
+    if isinstance(sample, pd.Series) and pd.api.types.infer_dtype(sample) == "boolean":
         return _aligned(panel, sample, name)
     if isinstance(sample, (list, tuple, set, frozenset, pd.Index, pd.Series)):
         wanted = pd.Index(list(sample))
@@ -197,6 +231,15 @@ def _mask(panel: Panel, sample: Any, name: Hashable) -> np.ndarray:
             )
         return panel.frame.index.get_level_values(0).isin(wanted)
     raise OptionError(f"The sample {name!r} must be {KINDS}; got {type(sample).__name__}.")
+
+
+def _called(function: Callable[[pd.DataFrame], Any], panel: Panel, name: Hashable) -> Any:
+    try:
+        return function(panel.frame.copy())
+    except Exception as error:  # whatever a function of the user raises
+        raise DataError(
+            f"The function of the sample {name!r} failed: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _query(panel: Panel, query: str, name: Hashable) -> np.ndarray:
@@ -213,12 +256,24 @@ def _query(panel: Panel, query: str, name: Hashable) -> np.ndarray:
             f"The query {query!r} of the sample {name!r} must be true or false for every row, as "
             "in 'year > 1970'."
         )
-    return found.to_numpy(dtype=bool)
+    return _flags(found, name)
+
+
+def _flags(mask: pd.Series, name: Hashable) -> np.ndarray:
+    missing = mask.index[mask.isna()]
+    if len(missing):
+        raise DataError(
+            f"The sample {name!r} is neither true nor false in {len(missing)} row(s): "
+            f"{listing(missing)}. Say what is meant there: mask.fillna(False)."
+        )
+    return mask.to_numpy(dtype=bool)
 
 
 def _aligned(panel: Panel, mask: pd.Series, name: Hashable) -> np.ndarray:
     """Return a boolean Series in the order of the panel's rows, matched by label."""
     index = panel.frame.index
+    if list(mask.index.names) == list(index.names)[::-1] and len(set(index.names)) == 2:
+        mask = mask.swaplevel()  # its levels say that they are (time, entity)
     keys = index if mask.index.nlevels == 2 else index.get_level_values(0)
     if mask.index.nlevels > 2 or mask.index.has_duplicates:
         raise OptionError(
@@ -231,4 +286,4 @@ def _aligned(panel: Panel, mask: pd.Series, name: Hashable) -> np.ndarray:
             f"The mask of the sample {name!r} says nothing about {listing(keys[at < 0].unique())}: "
             "its index must hold the (entity, time) pairs, or the entities, of the panel."
         )
-    return mask.to_numpy(dtype=bool)[at]
+    return _flags(mask, name)[at]

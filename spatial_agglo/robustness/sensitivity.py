@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from spatial_agglo.errors import OptionError, SpatialAggloError, check_option, listing
+from spatial_agglo.errors import SpatialAggloError, check_level, check_option, listing
 from spatial_agglo.models.covariances import as_covariance
 from spatial_agglo.models.specification import EFFECTS, LIKELIHOODS, MODELS
 from spatial_agglo.panel import Panel
@@ -55,7 +55,8 @@ def sensitivity(
     """Estimate direct, indirect and total effects under every combination of specifications.
 
     Models and effects that share data and weights share their moments, so that a further model
-    costs milliseconds. A combination that cannot be estimated is a row with the reason.
+    costs milliseconds. A combination that cannot be estimated is a row with the reason, as is a
+    sample in which a category of the formula has another reference than in the whole panel.
 
     Parameters
     ----------
@@ -114,10 +115,9 @@ def sensitivity(
     chosen = listed(models, "models", MODELS)
     fixed = listed(effects, "effects", EFFECTS)
     check_option("likelihood", likelihood, LIKELIHOODS)
-    if not 0.0 < level < 1.0:
-        raise OptionError(f"level={level!r} must lie between 0 and 1, for example 0.95.")
+    check_level(level)
     covariance = as_covariance(cov)
-    data, outcome, kept = evaluated(formulas, panel, parts, variables)
+    data, outcome, kept = evaluated(formulas, panel, parts, variables, durbin)
     every = sorted(weights.values(), key=lambda W: not getattr(W, "row_standardized", False))
     tasks = []
     for label, part, name in product([*weights, NO_W], parts, formulas):

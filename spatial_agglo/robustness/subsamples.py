@@ -13,19 +13,22 @@ from numpy.typing import NDArray
 
 from spatial_agglo.errors import (
     DataError,
+    FormulaError,
     IdentificationError,
     OptionError,
     SpatialAggloError,
+    check_level,
     check_option,
     listing,
 )
-from spatial_agglo.formula import INTERCEPT
+from spatial_agglo.formula import INTERCEPT, variables
 from spatial_agglo.impacts.hypotheses import wald
 from spatial_agglo.models import estimators
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import MODELS
 from spatial_agglo.panel import Panel
-from spatial_agglo.robustness.samples import cut, groups_of, ordered, subpanel
+from spatial_agglo.robustness.categories import check_references
+from spatial_agglo.robustness.samples import as_text, cut, groups_of, ordered, subpanel
 
 if TYPE_CHECKING:
     from spatial_agglo.report.table import Table
@@ -39,6 +42,8 @@ ASSUMPTIONS = {
     "or over time",
 }
 IMPACTS = ("direct", "indirect", "total")
+#: Options that are weights, to be cut as W is.
+WEIGHTS = ("W_error", "W_durbin")
 JOINT = "all coefficients"
 
 
@@ -64,12 +69,12 @@ def by_group(
     panel : Panel
     W : SpatialWeights, PanelWeights, libpysal Graph or W, or square labelled DataFrame
         Of all units; None for models without weights.
-    groups : column name, mapping from entity to group, or mapping of name to sample
+    groups : column or key of the panel, mapping from entity to group, or of name to sample
         A column that is constant over time parts the units; one that is the same for all units
         parts the periods. Samples are those of :func:`spatial_agglo.sensitivity`, as
         ``{"east": [...], "west": [...]}``.
     **options
-        Of the estimator.
+        Of the estimator; ``W_error`` and ``W_durbin`` are cut as W is.
 
     Returns
     -------
@@ -78,8 +83,10 @@ def by_group(
     Raises
     ------
     DataError
-        No such column, rows without a group, fewer than two groups; a group that is not a
-        balanced panel.
+        No such column, rows without a group, fewer than two groups or too many, names that read
+        the same; a group that is not a balanced panel.
+    FormulaError
+        A category whose reference is another level in one group than in all of them.
     WeightsError
         Units that lose all their neighbours when W is cut, with what to do.
     SpatialAggloError
@@ -99,13 +106,20 @@ def by_group(
     """
     estimate = _estimator(model)
     parts, kind = _parts(panel, groups)
+    others = {name: options[name] for name in WEIGHTS if options.get(name) is not None}
     fits = {}
     for name, part in parts.items():
         own = None if W is None else cut(W, panel, part, name)
+        options |= {key: cut(other, panel, part, name) for key, other in others.items()}
         try:
             fits[name] = estimate(formula, part, own, **options)
         except SpatialAggloError as error:
             raise type(error)(f"Group {name!r}: {error}") from error
+        if not isinstance(fits[name], FitResult):
+            raise OptionError(
+                f"model must return a fit, as sa.sdm does; got {type(fits[name]).__name__}."
+            )
+    _check_references(formula, panel, fits)
     return GroupFits(fits, kind, _overlap(parts))
 
 
@@ -163,8 +177,7 @@ class GroupFits:
                 "independent and the difference cannot be tested in this way. Make groups that do "
                 "not overlap; or use sa.regimes for interactions in one model."
             )
-        if not 0.0 < level < 1.0:
-            raise OptionError(f"level={level!r} must lie between 0 and 1, for example 0.95.")
+        check_level(level)
         rows = {}
         for name in self._shared:
             values = np.array([fit.params[name] for fit in self._fits])
@@ -249,27 +262,38 @@ def _parts(panel: Panel, groups: Any) -> tuple[dict[str, Panel], str]:
     if isinstance(groups, Mapping) and not _maps_entities(panel, groups):
         if len(groups) < 2:
             raise DataError(f"At least two groups are needed; got {listing(groups)}.")
-        parts = {str(name): subpanel(panel, sample, str(name)) for name, sample in groups.items()}
-        _check_names(parts, groups)
+        names = as_text(groups)
+        parts = {
+            name: subpanel(panel, sample, name)
+            for name, sample in zip(names, groups.values(), strict=True)
+        }
         return parts, _kind(parts)
     labels, kind = groups_of(panel, groups)
-    names = ordered(labels)
-    parts = {str(name): subpanel(panel, labels == name, str(name)) for name in names}
-    _check_names(parts, names)
-    return parts, kind
+    found = ordered(labels)
+    return {
+        name: subpanel(panel, labels == group, name)
+        for name, group in zip(as_text(found), found, strict=True)
+    }, kind
 
 
 def _maps_entities(panel: Panel, groups: Mapping[Hashable, Any]) -> bool:
-    """Tell {entity: group} from {group: sample}."""
-    return bool(groups) and all(
-        name in panel.entities and not isinstance(group, (list, tuple, set, pd.Index, pd.Series))
-        for name, group in groups.items()
+    """Tell {entity: group} from {group: sample}: most names are entities, all values single."""
+    known = sum(name in panel.entities for name in groups)
+    return 2 * known > len(groups) and not any(
+        isinstance(group, (list, tuple, set, pd.Index, pd.Series)) for group in groups.values()
     )
 
 
-def _check_names(parts: Mapping[str, Panel], names: Any) -> None:
-    if len(parts) < len(list(names)):
-        raise DataError(f"The names of groups must differ as text: {listing(names)}.")
+def _check_references(formula: str, panel: Panel, fits: Mapping[str, FitResult]) -> None:
+    """Raise if categories have other references in a group than in all groups together."""
+    parts = {name: fit.workspace.data for name, fit in fits.items()}
+    rows = np.any([panel.frame.index.isin(data.panel.frame.index) for data in parts.values()], 0)
+    whole = variables(formula, Panel(panel.frame[rows], unbalanced="allow"))
+    for name, data in parts.items():
+        try:
+            check_references(whole, data)
+        except FormulaError as error:
+            raise FormulaError(f"Group {name!r}: {error}") from error
 
 
 def _kind(parts: Mapping[str, Panel]) -> str:

@@ -99,7 +99,7 @@ def test_what_is_refused(cigarettes, queen):
         (lambda: effects.test_zero(variables=[]), "no variable to test"),
         (lambda: effects.test_equal("logp", "logy"), "an effect and a variable"),
         (lambda: effects.test_equal(("logp", "total"), ("total", "logy")), "effect='logp'"),
-        (lambda: effects.test_equal(("total", "logp"), ("total", "logp")), "nothing to test"),
+        (lambda: effects.test_equal(("total", "logp"), ("total", "logp")), "twice the same"),
     ):
         with pytest.raises(OptionError, match=message):
             call()

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 import spatial_agglo as sa
+from spatial_agglo.errors import OptionError
 from spatial_agglo.report.decision_figure import decision_size, decision_table, decision_tree
 
 FORMULA = "logc ~ logp + logy"
@@ -147,3 +148,13 @@ def test_the_table_has_the_evidence_of_every_question(paths):
         ]
         assert table.notes[-1].endswith(f": {path.chosen.upper()}.")
     assert "LM error" in decision_table(paths["elhorst"]).to_latex()
+
+
+def test_a_choice_stands_for_its_path(study):
+    choice = study.choice
+    assert decision_size(choice) == decision_size(choice.path)
+    assert decision_table(choice).to_text() == decision_table(choice.path).to_text()
+    assert words(drawn(choice)) == words(drawn(choice.path))
+    for function in (decision_size, decision_table, decision_tree):
+        with pytest.raises(OptionError, match="path of a choice is needed.*got FitResult"):
+            function(study.sdm)

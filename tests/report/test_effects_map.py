@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from shapely.geometry import Polygon
 
 import spatial_agglo as sa
 from spatial_agglo.errors import AlignmentError, DataError, OptionError, WeightsError
 from spatial_agglo.impacts import impacts_by_unit
 from spatial_agglo.report.effects_map import WORDS, map_effects
+from spatial_agglo.report.style import PALE
 
 FORMULA = "logc ~ logp + logy"
 
@@ -171,8 +173,6 @@ def test_what_is_refused(by_state, states):
         map_effects(by_state * np.nan, states, ids="state")
     with pytest.raises(AlignmentError, match="'Ohio'"):
         map_effects(by_state, states[states["state"] != "Ohio"], ids="state")
-    with pytest.raises(AlignmentError, match="only in the map: 'Ohio'"):
-        map_effects(by_state.drop("Ohio"), states, ids="state")
     with pytest.raises(WeightsError, match="no column 'name'"):
         map_effects(by_state, states, ids="name")
     with pytest.raises(OptionError, match="'quantiles', 'equal'"):
@@ -183,3 +183,64 @@ def test_what_is_refused(by_state, states):
     mixed = by_state.assign(sent=by_state["sent"] + 0.2)
     with pytest.raises(OptionError, match="both signs"):
         map_effects(mixed, states, ids="state", classes=1)
+    for wrong in (3, ["x"]):
+        with pytest.raises(OptionError, match="label must be a text"):
+            map_effects(by_state, states, ids="state", label=wrong)
+    with pytest.raises(DataError, match=r"no column \['sent'\]"):
+        map_effects(by_state, states, ids="state", column=["sent"])
+    with pytest.raises(DataError, match="'sent' are not numbers"):
+        map_effects(by_state.assign(sent="much"), states, ids="state")
+    with pytest.raises(DataError, match="several columns 'sent'"):
+        map_effects(pd.concat([by_state, by_state], axis=1), states, ids="state")
+    infinite = by_state["sent"].where(by_state.index != "Ohio", -np.inf)
+    with pytest.raises(DataError, match="infinite: 'Ohio'"):
+        map_effects(by_state.assign(sent=infinite), states, ids="state")
+    for shape in (None, Polygon()):
+        shapes = states.set_index("state").geometry
+        lost = gpd.GeoSeries({**shapes, "Ohio": shape}, crs=states.crs)
+        with pytest.raises(DataError, match="1 unit.*no shape on the map: 'Ohio'"):
+            map_effects(by_state, lost)
+
+
+def test_units_of_the_map_without_effects_are_grey(by_state, states):
+    some = by_state.drop(["Ohio", "Texas"])
+    ax = map_effects(some, states, ids="state", ax=axes())
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts[-1] == "No data (2)"
+    found = drawn(ax, states)
+    assert found["Ohio"] == found["Texas"] == to_hex(PALE)
+    assert sum(colour == to_hex(PALE) for colour in found.values()) == 2
+    alone = drawn(
+        map_effects(some, states[states["state"].isin(some.index)], ids="state", ax=axes()), states
+    )
+    assert {name: found[name] for name in alone} == alone
+
+
+@pytest.mark.parametrize(("power", "written"), [(-15, "⁻¹⁵"), (-6, "⁻⁶"), (9, "⁹")])
+def test_very_small_and_large_effects_can_be_read(by_state, states, power, written):
+    """The legend is that of effects near one, times a power of ten."""
+    sent = by_state["sent"] / by_state["sent"].abs().max() * -9.0
+    plain = map_effects(by_state.assign(sent=sent), states, ids="state", ax=axes())
+    scaled = by_state.assign(sent=sent * 10.0**power)
+    ax = map_effects(scaled, states, ids="state", label="Effect", ax=axes())
+    assert ax.get_legend().get_title().get_text() == f"Effect (×10{written})"
+    ends = [(low, high) for low, high, *_ in classes(ax)]
+    assert ends == [(low, high) for low, high, *_ in classes(plain)]
+    assert len(set(ends)) == 5
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_many_equal_values_do_not_hide_the_others(by_state, states, sign):
+    def counts(values, **options):
+        effects = by_state.assign(sent=sign * np.asarray(values, dtype=float))
+        ax = map_effects(effects, states, ids="state", ax=axes(), **options)
+        return [(min(map(abs, part[:2])), part[2]) for part in classes(ax)][:: int(sign)]
+
+    assert counts([1] * 40 + [3] * 6) == [(1, 40), (3, 6)]
+    assert counts([1] * 6 + [3] * 40) == [(1, 6), (3, 40)]
+    assert counts([1] * 40 + [3] * 4 + [5] * 2, classes=9) == [(1, 40), (3, 4), (5, 2)]
+    ties = counts([1] * 40 + [2, 3, 4, 5, 6, 7])
+    assert ties[0] == (1, 40)
+    assert sum(count for _, count in ties) == 46
+    assert len(ties) == 5
+    assert counts([1, 2, 3, 4, 5, 6] + [7] * 40)[-1] == (7, 40)

@@ -198,3 +198,9 @@ def test_bad_input(found):
         forest_plot(found, "logp", "spillover")
     with pytest.raises(DataError, match="nothing to plot"):
         forest_plot(made(["DataError: none", "WeightsError: none"]), "x")
+
+
+def test_a_plot_of_something_else():
+    for wrong in (None, 3, pd.DataFrame()):
+        with pytest.raises(OptionError, match=f"sa.sensitivity.*got {type(wrong).__name__}"):
+            forest_plot(wrong, "x")

@@ -5,7 +5,13 @@ import pytest
 
 import spatial_agglo as sa
 from spatial_agglo.errors import OptionError
-from spatial_agglo.robustness import by_group, sensitivity
+from spatial_agglo.report.describe import likelihood_text
+from spatial_agglo.report.robustness_tables import (
+    groups_table,
+    regimes_table,
+    sensitivity_table,
+)
+from spatial_agglo.robustness import by_group, regimes, sensitivity
 
 FORMULA = "logc ~ logp + logy"
 
@@ -101,6 +107,10 @@ def test_one_dimension_has_one_line_of_headings(panel, queen):
         {"effects": []},
         {"parentheses": "t"},
         {"decimals": -1},
+        {"decimals": True},
+        {"effects": None},
+        {"variables": "logp"},
+        {"variables": 3},
     ],
 )
 def test_bad_options(found, options):
@@ -126,3 +136,36 @@ def test_groups_side_by_side(panel, queen):
     assert np.isfinite(joint["statistic"])
     assert "<table" in found._repr_html_()
     assert "Equal: p" in repr(found)
+
+
+def test_the_likelihood_is_said_as_the_effects_have_it(panel, queen):
+    """In the words that the table of a fit has for it."""
+
+    def words(**options):
+        return " ".join(sensitivity(FORMULA, panel, queen, models=["sar"], **options).table().notes)
+
+    for effects in ("random", "none", "two-way"):
+        text = likelihood_text(sa.sar(FORMULA, panel, queen, effects=effects))
+        assert f"likelihood: {text};" in words(effects=effects)
+    assert (
+        "likelihood: transformed (Lee & Yu 2010) (two-way, entity effects), maximum likelihood, "
+        "random effects (random effects);"
+    ) in words(effects=["two-way", "random", "entity"])
+    gaps = sa.Panel(panel.frame.iloc[1:], unbalanced="allow")
+    fit = sa.sar(FORMULA, gaps, queen)
+    assert "adjusted" in likelihood_text(fit)
+    notes = " ".join(sensitivity(FORMULA, gaps, queen, models=["sar"]).table().notes)
+    assert f"likelihood: {likelihood_text(fit)};" in notes
+
+
+def test_tables_of_something_else(found, panel):
+    fit = sa.ols(FORMULA, panel)
+    split = regimes("ols", FORMULA, panel, groups="late")
+    for table, wrong in (
+        (sensitivity_table, (None, fit, split)),
+        (groups_table, (None, fit, found)),
+        (regimes_table, (None, fit, found)),
+    ):
+        for given in wrong:
+            with pytest.raises(OptionError, match=f"needed; got {type(given).__name__}"):
+                table(given)
