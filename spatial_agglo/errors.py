@@ -91,10 +91,10 @@ def check_option(name: str, value: object, known: Iterable[str]) -> str:
     return value
 
 
-def check_level(level: object) -> None:
-    """Raise unless the coverage of an interval is a number between 0 and 1."""
+def check_level(level: object, name: str = "level", example: float = 0.95) -> None:
+    """Raise unless the coverage of an interval, or a significance level, is in (0, 1)."""
     if isinstance(level, bool) or not isinstance(level, Real) or not 0.0 < float(level) < 1.0:
-        raise OptionError(f"level={level!r} must lie between 0 and 1, for example 0.95.")
+        raise OptionError(f"{name}={level!r} must lie between 0 and 1, for example {example}.")
 
 
 def check_list(name: str, given: object, of: str = "names") -> list[Any]:

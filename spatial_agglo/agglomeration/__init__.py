@@ -37,7 +37,7 @@ from spatial_agglo.agglomeration.ellison_glaeser import (
 from spatial_agglo.agglomeration.employment import Employment
 from spatial_agglo.agglomeration.gaps import Interpolation, interpolate
 from spatial_agglo.agglomeration.index import CompositeIndex
-from spatial_agglo.agglomeration.indicators import ConstantIndicatorWarning
+from spatial_agglo.agglomeration.indicators import ConstantIndicatorWarning, DirectionWarning
 from spatial_agglo.agglomeration.location import (
     coagglomeration,
     herfindahl_specialisation,
@@ -49,6 +49,7 @@ from spatial_agglo.agglomeration.principal import pca_index
 __all__ = [
     "CompositeIndex",
     "ConstantIndicatorWarning",
+    "DirectionWarning",
     "Employment",
     "Interpolation",
     "coagglomeration",

@@ -15,9 +15,17 @@ from spatial_agglo.agglomeration.index import CompositeIndex
 from spatial_agglo.agglomeration.indicators import (
     ConstantIndicatorWarning,
     Indicators,
+    check_name,
     read_indicators,
 )
-from spatial_agglo.errors import DataError, IdentificationError, check_option, listing, plain
+from spatial_agglo.errors import (
+    DataError,
+    IdentificationError,
+    OptionError,
+    check_option,
+    listing,
+    plain,
+)
 
 #: What a score is made of, and its factor.
 SCORES = {"share": 1000.0, "standardised": 100.0}
@@ -123,9 +131,10 @@ def composite_index(
     """
     check_option("score", score, SCORES)
     check_option("scaling", scaling, ("same", "pooled", "period"))
+    if not isinstance(pooled, bool):
+        raise OptionError(f"pooled={pooled!r} must be True or False.")
     found = read_indicators(data, positive, negative, groups, entity, time)
-    if name in found.groups:
-        raise DataError(f"The score and a dimension are both named {name!r}; say name=... .")
+    check_name(name, found.groups)
     together = np.zeros(len(data), dtype=np.intp)
     compared = together if pooled else found.keys.t
     scale = {"same": compared, "pooled": together, "period": found.keys.t}[scaling]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +39,8 @@ class Rules:
         check_option("negative", self.negative, ("error", "missing"))
         check_option("remainder", self.remainder, ("error", "other", "rescale"))
         check_option("totals", self.totals, ("error", "allow"))
-        if isinstance(self.tolerance, (bool, str)) or not 0.0 <= self.tolerance < 1.0:
+        number = isinstance(self.tolerance, Real) and not isinstance(self.tolerance, bool)
+        if not number or not 0.0 <= self.tolerance < 1.0:
             raise OptionError(
                 f"tolerance={self.tolerance!r} must be a relative difference: 0 or more, below 1."
             )

@@ -203,6 +203,8 @@ def ellison_glaeser_coagglomeration(
     names = columns_list(sectors, "sectors")
     if len(names) < 2:
         raise DataError(f"Co-agglomeration needs two or more sectors; got {listing(names)}.")
+    if not isinstance(contributions, bool):
+        raise OptionError(f"contributions={contributions!r} must be True or False.")
     if contributions and regions is not None:
         raise OptionError("contributions= and regions= cannot be asked for together.")
     at = employment.positions(names)
@@ -326,6 +328,11 @@ def _plant_indices(employment: Employment, plants: Any, at: NDArray) -> NDArray:
             f"industry, from plant_herfindahl(...); got {type(plants).__name__}."
         )
     names = employment.industries[at]
+    if not pd.api.types.is_numeric_dtype(plants) or plants.index.nlevels > 2:
+        raise DataError(
+            "plants must hold numbers on (industry, time) or on industry; got "
+            f"{plants.index.nlevels} level(s) and dtype {plants.dtype}."
+        )
     if plants.index.duplicated().any():
         raise DataError("plants repeats a label; one H per industry (and period) is needed.")
     if plants.index.nlevels == 1:

@@ -318,6 +318,12 @@ class Employment:
 
     def positions(self, names: Sequence[Hashable]) -> NDArray:
         """Return where industries stand, or raise naming those that are not there."""
+        several = [name for name in names if not pd.api.types.is_hashable(name)]
+        if several:
+            raise DataError(
+                f"The name of one industry is needed; got {several[0]!r}. Several that count as "
+                "one are merged first: employment.group({'name': [...]})."
+            )
         at = self.industries.get_indexer(pd.Index(names, tupleize_cols=False))
         unknown = [name for name, j in zip(names, at, strict=True) if j < 0]
         if unknown:

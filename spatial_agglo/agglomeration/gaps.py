@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from spatial_agglo.agglomeration.keys import Keys, columns_list, read_keys, read_numbers
 from spatial_agglo.errors import DataError, OptionError, check_option, listing
+
+#: Columns of the lists of what is filled and what is not.
+OWN = ("column", "value", "reason")
 
 
 class Interpolation(NamedTuple):
@@ -40,8 +44,8 @@ def interpolate(
 
         y_t = y_a + (y_b - y_a) (t - a) / (b - a),    a < t < b the nearest periods with a value
 
-    Distances are those of the time labels: numbers or dates. Nothing is ever carried beyond a
-    unit's first or last value, nor from one unit to another.
+    Distances are those of the time labels: numbers (also as text, "2001") or dates. Nothing is
+    ever carried beyond a unit's first or last value, nor from one unit to another.
 
     Parameters
     ----------
@@ -66,9 +70,10 @@ def interpolate(
     ------
     DataError
         Values that stay missing, named; unknown or non-numeric columns; time labels that are
-        neither numbers nor dates; a period without a row between others of a unit.
+        neither numbers nor dates; a period without a row between others of a unit (add it
+        first); units or periods in a column named "column", "value" or "reason".
     OptionError
-        ``limit`` is not a positive number; an unknown value of ``unfilled``.
+        ``limit`` is not a whole positive number; an unknown value of ``unfilled``.
 
     Examples
     --------
@@ -79,13 +84,23 @@ def interpolate(
     ([1.0, 2.0, 4.0], [{'city': 'a', 'year': 2002, 'column': 'y', 'value': 2.0}])
     """
     check_option("unfilled", unfilled, ("error", "leave"))
-    if limit is not None and (isinstance(limit, bool) or limit != int(limit) or limit < 1):
-        raise OptionError(f"limit={limit!r} must be the length of a gap, 1 or more, or None.")
+    if limit is not None and not _is_length(limit):
+        raise OptionError(
+            f"limit={limit!r} must be the length of a gap, a whole number of 1 or more, or None."
+        )
     names = columns_list(columns, "columns")
+    if not names:
+        raise DataError("columns=[...] is empty: name what to fill.")
     if entity is not None and time is None:
         raise DataError("Gaps are filled over time; name the column of periods, time=... .")
     keys = read_keys(data, entity, time)
     keys.require_unique()
+    clash = [name for name in (keys.entities.name, keys.times.name) if name in OWN]
+    if clash:
+        raise DataError(
+            f"The column of units or periods is named {listing(clash)}, as a column of the lists "
+            f"of what is filled ({', '.join(OWN)}): rename it."
+        )
     at = _positions(keys)
     _require_rows(keys)
     frame = data.copy()
@@ -110,6 +125,11 @@ def interpolate(
     return Interpolation(frame, pd.concat(filled, ignore_index=True), rest)
 
 
+def _is_length(limit: object) -> bool:
+    whole = isinstance(limit, Real) and not isinstance(limit, bool) and float(limit).is_integer()
+    return whole and limit >= 1  # type: ignore[operator, no-any-return]
+
+
 def _positions(keys: Keys) -> NDArray:
     """Return where periods stand on the line of time, as numbers."""
     times = keys.times
@@ -117,6 +137,8 @@ def _positions(keys: Keys) -> NDArray:
         return (times - times[0]) / pd.Timedelta(days=1)  # type: ignore[no-any-return]
     if isinstance(times, pd.PeriodIndex):
         return np.asarray(times.asi8, dtype=float)
+    if all(isinstance(t, str) and t.isdecimal() and len(t) == len(times[0]) for t in times):
+        return np.array([float(t) for t in times])  # of one length, so sorted as numbers
     if not pd.api.types.is_numeric_dtype(times) or pd.api.types.is_bool_dtype(times):
         raise DataError(
             f"Periods must be numbers or dates to interpolate over; got {times[0]!r} "
@@ -137,7 +159,10 @@ def _require_rows(keys: Keys) -> None:
         cells = list(zip(keys.entities[i], keys.times[t], strict=True))
         raise DataError(
             f"{t.size} (entity, time) cell(s) between others have no row, and no row can be filled "
-            f"that is not there: {listing(cells)}. Add them, for example with reindex."
+            f"that is not there: {listing(cells)}. Add the rows, with missing values: "
+            "df.set_index([entity, time]), then .reindex(pd.MultiIndex.from_product([units, "
+            "periods], names=[entity, time])).reset_index(). Units that come later or leave "
+            "earlier need none before or after."
         )
 
 

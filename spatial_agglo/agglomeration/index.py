@@ -80,7 +80,7 @@ class CompositeIndex:
         DataError
             There is no such period.
         """
-        if time not in self.times:
+        if not pd.api.types.is_hashable(time) or time not in self.times:
             raise DataError(
                 f"There is no period {plain(time)!r}; there are {listing(self.times, 40)}."
             )

@@ -10,11 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spatial_agglo.agglomeration.keys import Keys, columns_list, read_keys, read_numbers
-from spatial_agglo.errors import DataError, listing
+from spatial_agglo.errors import DataError, OptionError, listing
 
 
 class ConstantIndicatorWarning(UserWarning):
     """An indicator does not differ between the units that are compared."""
+
+
+class DirectionWarning(UserWarning):
+    """An indicator counts against the direction that was declared for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +73,16 @@ def read_indicators(
         groups=[] if groups is None else list(groups),
         members=members,
     )
+
+
+def check_name(name: object, groups: Sequence[Hashable]) -> None:
+    """Raise unless a score can have a name, and no dimension has it."""
+    if name is None or not pd.api.types.is_hashable(name):
+        raise OptionError(f"name={name!r} must be the label of a column, such as 'score'.")
+    if "rank" in (name, *groups):
+        raise DataError("The score or a dimension is named 'rank', as the ranks are; rename it.")
+    if name in groups:
+        raise DataError(f"The score and a dimension are both named {name!r}; say name=... .")
 
 
 def _in_order(

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from spatial_agglo.agglomeration.entropy import CONSTANT
 from spatial_agglo.agglomeration.index import CompositeIndex
-from spatial_agglo.agglomeration.indicators import ConstantIndicatorWarning, read_indicators
+from spatial_agglo.agglomeration.indicators import (
+    ConstantIndicatorWarning,
+    DirectionWarning,
+    check_name,
+    read_indicators,
+)
 from spatial_agglo.errors import (
     DataError,
     IdentificationError,
@@ -75,6 +80,8 @@ def pca_index(
     -----
     ConstantIndicatorWarning
         An indicator is the same in all rows: its weight is 0.
+    DirectionWarning
+        An indicator's weight is negative: a better value lowers the score.
 
     References
     ----------
@@ -91,8 +98,7 @@ def pca_index(
     [-1.273, 0.481, 0.793]
     """
     found = read_indicators(data, positive, negative, groups, entity, time)
-    if name in found.groups:
-        raise DataError(f"The score and a dimension are both named {name!r}; say name=... .")
+    check_name(name, found.groups)
     keep = _components(components)
     if len(data) < 2:
         raise DataError("Principal components need two or more rows; there is one.")
@@ -114,6 +120,9 @@ def pca_index(
         _retain(z, members, constant, keep, f" of dimension {group!r}")
         for group, members in zip(found.groups, found.members, strict=True)
     ]
+    _warn_of_directions(found.names, overall.weights, "")
+    for group, part in zip(found.groups, parts, strict=True):
+        _warn_of_directions(found.names, part.weights, f" of dimension {group!r}")
     weights = pd.DataFrame(
         {"weight": overall.weights, "direction": np.where(found.negative, "-", "+")},
         index=found.names.rename("indicator"),
@@ -133,6 +142,18 @@ def pca_index(
         method=f"principal components, {overall.retained} retained",
         components=_eigenvalues(overall),
     )
+
+
+def _warn_of_directions(names: pd.Index, weights: NDArray, what: str) -> None:
+    against = weights < -CONSTANT * np.abs(weights).max()
+    if against.any():
+        warnings.warn(
+            f"Indicator {listing(names[against])} has a negative weight in the score{what}: a "
+            "better value lowers it, against the direction that was declared. Retain fewer "
+            "components, leave it out, or use composite_index, whose weights are never negative.",
+            DirectionWarning,
+            stacklevel=3,
+        )
 
 
 class _Part(NamedTuple):

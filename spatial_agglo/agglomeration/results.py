@@ -61,6 +61,8 @@ def region_members(
     """Return the names of regions and which places are in each; all places if there are none."""
     if regions is None:
         return None, [np.arange(employment.entities.size)]
+    if not isinstance(regions, (Mapping, pd.Series)):
+        raise DataError(f"regions must be a dict or Series, {{entity: region}}; got {regions!r}.")
     found = dict(regions)
     unknown = [name for name in employment.entities if name not in found]
     if unknown:

@@ -120,8 +120,7 @@ def entity_bootstrap(
     ((500, 1), {})
     """
     check_option("backend", backend, ("threads", "processes"))
-    if n_jobs == 0:
-        raise OptionError("n_jobs must be 1 or more, or negative to count from the processors.")
+    check_jobs(n_jobs)
     resamples = np.asarray(resamples)
     if resamples.ndim != 2 or resamples.shape[0] < 2:
         raise OptionError(
@@ -146,6 +145,16 @@ def entity_bootstrap(
     if failed:
         notes.append(f"the estimation failed on {failed} of {R} resamples, which are left out")
     return Bootstrap(draws, dict(failures), tuple(notes))
+
+
+def check_jobs(n_jobs: object) -> None:
+    """Raise unless a number of tasks is a whole one, as joblib counts them."""
+    whole = isinstance(n_jobs, (int, np.integer)) and not isinstance(n_jobs, bool)
+    if not whole or n_jobs == 0:
+        raise OptionError(
+            f"n_jobs={n_jobs!r} must be a whole number: 1 or more, or negative to count from the "
+            "processors (-1: all)."
+        )
 
 
 def resample_indices(N: int, R: int, rng: np.random.Generator) -> NDArray:

@@ -22,9 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from spatial_agglo.core.within import EFFECTS
-from spatial_agglo.diagnostics.cross_section import About, cd_test, described, stacked
+from spatial_agglo.diagnostics.cross_section import cd_test
 from spatial_agglo.diagnostics.lm import lm_table
-from spatial_agglo.errors import DataError, OptionError, check_option, listing
+from spatial_agglo.diagnostics.table import About, described, stacked
+from spatial_agglo.errors import DataError, OptionError, check_list, check_option, listing
 from spatial_agglo.esda.autocorrelation import pooled_test
 from spatial_agglo.formula import RESERVED, Variables
 from spatial_agglo.models.fitting import fit
@@ -254,7 +255,16 @@ _Labels = tuple[pd.Index, pd.Index]
 def _array(values: ArrayLike, name: str, dimensions: int) -> NDArray:
     """Return an array of floats with so many dimensions."""
     shape = {2: "(T, N), periods first", 3: "(T, N, k), periods first"}[dimensions]
+    if isinstance(values, pd.DataFrame):
+        raise DataError(
+            f"{name} is a table with labels, which would be ignored here: give its numbers, "
+            f"{name}.to_numpy(), with ids= and times= from its labels."
+        )
+    if np.iscomplexobj(values):
+        raise DataError(f"{name} is complex; real numbers are needed.")
     try:
+        if isinstance(values, np.ma.MaskedArray):
+            values = np.ma.filled(values.astype(float), np.nan)
         array = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} must hold numbers, with the shape {shape}: {error}") from error
@@ -274,6 +284,8 @@ def _labels(
     """Return the labels of columns and rows, as many as there are."""
     found = []
     for labels, count, name in ((ids, y.shape[1], "ids"), (times, y.shape[0], "times")):
+        if labels is not None and not isinstance(labels, pd.Index):
+            labels = check_list(name, labels, "labels")
         index = pd.RangeIndex(count) if labels is None else pd.Index(labels)
         if len(index) != count:
             raise DataError(

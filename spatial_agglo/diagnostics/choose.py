@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from spatial_agglo.core.marginal import Prior
-from spatial_agglo.core.within import removes_entity
-from spatial_agglo.diagnostics.cross_section import About, described, stacked
-from spatial_agglo.diagnostics.dependence import moran_of
-from spatial_agglo.diagnostics.likelihood_ratio import effects_table, lr_tests
-from spatial_agglo.diagnostics.lm import lm_table
 from spatial_agglo.diagnostics.path import DecisionPath
 from spatial_agglo.diagnostics.posterior import (
     SLOPES,
@@ -21,10 +16,10 @@ from spatial_agglo.diagnostics.posterior import (
     candidates,
     with_probabilities,
 )
-from spatial_agglo.diagnostics.projection import require_fixed, require_regular
+from spatial_agglo.diagnostics.projection import require_fixed
+from spatial_agglo.diagnostics.selection import ROWS, described_rows, tests_of
 from spatial_agglo.diagnostics.strategies import STRATEGIES, Case, elhorst, ranked, why_not_nested
-from spatial_agglo.diagnostics.table import chi2_table, normal_row
-from spatial_agglo.diagnostics.wald import nests_sem, wald_tests
+from spatial_agglo.diagnostics.wald import nests_sem
 from spatial_agglo.errors import (
     BoundaryError,
     ConvergenceError,
@@ -33,9 +28,10 @@ from spatial_agglo.errors import (
     OptionError,
     SpatialAggloError,
     WeightsError,
+    check_level,
     check_option,
 )
-from spatial_agglo.models.covariances import Covariance, Observed
+from spatial_agglo.models.covariances import Covariance
 from spatial_agglo.models.fitting import fit as fit_model
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import MODELS, ModelSpec
@@ -46,34 +42,8 @@ from spatial_agglo.weights.panel_weights import PanelWeights
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ELHORST = "Elhorst (2014), sections 2.3 and 3.4"
-#: Rows of the published selection table, in its order: null and source.
-ROWS = {
-    "Moran's I": ("no spatial dependence of the residuals", "Cliff & Ord (1981)"),
-    "LM error": ("lambda = 0", "Anselin (1988); Debarsy & Ertur (2010)"),
-    "robust LM error": (
-        "lambda = 0 in the local presence of rho",
-        "Anselin, Bera, Florax & Yoon (1996)",
-    ),
-    "LM lag": ("rho = 0", "Anselin (1988); Debarsy & Ertur (2010)"),
-    "robust LM lag": (
-        "rho = 0 in the local presence of lambda",
-        "Anselin, Bera, Florax & Yoon (1996)",
-    ),
-    "LR SDM/SAR": ("theta = 0", _ELHORST),
-    "LR SDM/SEM": ("theta + rho beta = 0", _ELHORST),
-    "Wald SDM/SAR": ("theta = 0", _ELHORST),
-    "Wald SDM/SEM": ("theta + rho beta = 0", f"{_ELHORST}; Burridge (1981)"),
-    "LR two-way/entity": ("no effects of the periods", _ELHORST),
-    "LR two-way/time": ("no effects of the units", _ELHORST),
-    "LR entity/none": ("no effects of the units", _ELHORST),
-    "LR time/none": ("no effects of the periods", _ELHORST),
-    "Hausman": ("unit effects independent of the regressors", "Mundlak (1978); Debarsy (2012)"),
-}
 #: The models that the tests of the table are about.
 TESTED = ("sdm", "ols", "slx", "sar", "sem")
-#: What there is instead on panels that the tests are not made for.
-INSTEAD = "choose by a criterion: strategy='aic', 'bic' or 'posterior'"
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +164,6 @@ def choose_model(
 
     Raises
     ------
-    DataError, WeightsError
-        "elhorst" on a panel with gaps, or with weights that change over time.
     OptionError
         "elhorst" or "posterior" with random effects; options that belong to another strategy.
 
@@ -207,7 +175,11 @@ def choose_model(
 
     The LR tests of the effects use the direct likelihood of the SDM, whatever
     ``likelihood`` is: transformed likelihoods with different effects are of different
-    samples. Hausman's test is Mundlak's form, in the SDM.
+    samples; their p values are scaled, see :func:`spatial_agglo.effects_tests`. Hausman's test is
+    Mundlak's form, in the SDM. How a statistic is distributed is in ``table.attrs["tests"]``.
+
+    On a panel with gaps, or with weights that change over time, there is no Hausman test: random
+    effects need a balanced panel and one W.
 
     A candidate of a criterion that cannot be estimated is left out, and a test that is not
     decisive and cannot be made as well; the verdict and the notes say so.
@@ -230,8 +202,6 @@ def choose_model(
     if by_tests:
         require_fixed(spec, "choose_model")
     space = Workspace.of(formula, panel, W)
-    if by_tests:
-        require_regular(space, "choose_model", INSTEAD)
     if not space.data.regressors:
         raise FormulaError(f"The formula {formula!r} has no regressor to choose a model for.")
     if not spec.lagged(space.data):
@@ -240,7 +210,7 @@ def choose_model(
     found = [name for name in names if name in fits]
     if not found:
         raise failed[names[0]]
-    tests, missing = _tests(fits, space, spec, by_tests)
+    tests, missing = tests_of(fits, space, spec, by_tests)
     criteria = _criteria(fits, found)
     notes = [f"{name.upper()} not estimated: {failed[name]}" for name in names if name in failed]
     notes += [f"{what} left out: {reason}" for what, reason in missing.items()]
@@ -260,7 +230,7 @@ def choose_model(
             others["Elhorst's strategy"] = elhorst(case).chosen
         path = ranked(criteria, strategy, others, [name for name in names if name in failed])
     table = tests.loc[[name for name in tests.index if name in ROWS]]
-    return Choice(_described(table), path, fits, alpha, criteria, tuple(notes))
+    return Choice(described_rows(table), path, fits, alpha, criteria, tuple(notes))
 
 
 def _check(
@@ -272,8 +242,7 @@ def _check(
     coefficients: str,
 ) -> None:
     """Raise on options that are unknown or belong to another strategy."""
-    if isinstance(alpha, str) or not 0.0 < alpha < 1.0:
-        raise OptionError(f"alpha={alpha!r} must lie between 0 and 1, for example 0.05.")
+    check_level(alpha, "alpha", 0.05)
     check_option("strategy", strategy, STRATEGIES)
     if strategy == "elhorst" and models is not None:
         raise OptionError(
@@ -313,80 +282,6 @@ def _fits(
                 raise
             failed[name] = error
     return fits, failed
-
-
-# --- the table ----------------------------------------------------------------------------
-
-
-def _tests(
-    fits: Mapping[str, FitResult], space: Workspace, spec: ModelSpec, needed: bool
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return the tests in the published order, and what could not be made with the reason."""
-    direct = replace(spec, likelihood="direct", cov=Observed())
-    parts: dict[str, tuple[tuple[str, ...], Callable[..., pd.DataFrame]]] = {
-        "Moran's I": (("ols",), lambda ols: normal_row("Moran's I", float(moran_of(ols)["z"]))),
-        "LM tests": (("ols",), lm_table),
-        "LR tests of the SDM": (("sdm",), lr_tests),
-        "Wald tests of the SDM": (("sdm",), wald_tests),
-        "Tests of the SLX": (("sdm", "slx", "ols"), _of_slx),
-    }
-    decisive = set(parts) - {"Moran's I"} if needed else set()
-    if spec.effects not in ("none", "random"):
-        parts["LR tests of the effects"] = (), lambda: effects_table(space, direct)
-    if removes_entity(spec.effects) or spec.effects == "random":
-        parts["Hausman"] = (), lambda: _hausman(space, spec)
-    tables, missing = [], {}
-    for what, (models, make) in parts.items():
-        absent = [name.upper() for name in models if name not in fits]
-        if absent:
-            missing[what] = f"the {absent[0]} could not be estimated."
-            continue
-        try:
-            tables.append(make(*(fits[name] for name in models)))
-        except SpatialAggloError as error:
-            if what in decisive:
-                raise
-            missing[what] = str(error)
-    found = stacked(tables) if tables else chi2_table({})
-    order = [*ROWS, *(name for name in found.index if name not in ROWS)]
-    return found.loc[[name for name in order if name in found.index]], missing
-
-
-def _of_slx(sdm: FitResult, slx: FitResult, ols: FitResult) -> pd.DataFrame:
-    """Test the SLX against OLS, and the SDM against the SLX."""
-    lagged = len(slx.names) - len(ols.names)
-    wald = float(sdm.params["rho"] / sdm.std_errors["rho"]) ** 2
-    return chi2_table(
-        {
-            "LR SLX/OLS": (2.0 * (slx.loglik - ols.loglik), lagged),
-            "LR SDM/SLX": (2.0 * (sdm.loglik - slx.loglik), 1),
-            "Wald SDM/SLX": (wald, 1),
-        }
-    )
-
-
-def _hausman(space: Workspace, spec: ModelSpec) -> pd.DataFrame:
-    from spatial_agglo.diagnostics.hausman import hausman_table
-
-    effects = spec.effects if removes_entity(spec.effects) else "entity"
-    random = ModelSpec.of("sdm", effects="random", durbin=spec.durbin)
-    return hausman_table(space, random, effects=effects).set_axis(["Hausman"], axis=0)
-
-
-def _described(table: pd.DataFrame) -> pd.DataFrame:
-    """Put into ``attrs`` what every row tests."""
-    rows = table["df"].items()
-    return described(
-        table.rename_axis("test"),
-        {
-            str(name): About(
-                ROWS[str(name)][0],
-                "N(0, 1)" if pd.isna(df) else f"chi2({df})",
-                ROWS[str(name)][1],
-            )
-            for name, df in rows
-        },
-    )
 
 
 # --- criteria and the path ------------------------------------------------------------------

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from spatial_agglo.core.within import EFFECTS, removes_entity, removes_time
 from spatial_agglo.diagnostics.arrays import regression_from_arrays, residual_table
-from spatial_agglo.diagnostics.cross_section import About, described, stacked
 from spatial_agglo.diagnostics.dependence import moran_of
 from spatial_agglo.diagnostics.lm import lm_table
 from spatial_agglo.diagnostics.readers import EFFECTS as NAMES
 from spatial_agglo.diagnostics.readers import Taken, read
-from spatial_agglo.diagnostics.table import normal_row
+from spatial_agglo.diagnostics.table import About, described, normal_row, stacked
 from spatial_agglo.errors import (
     DataError,
     OptionError,
     SpatialAggloError,
+    check_level,
     check_option,
     listing,
 )
@@ -150,10 +150,11 @@ def diagnose(
     >>> found.effects, found.table["statistic"].round(2).head(2).tolist()
     ('two-way', [60.41, 1.11])
     """
-    if not 0.0 < alpha < 1.0:
-        raise OptionError(f"alpha={alpha!r} must lie between 0 and 1, for example 0.05.")
+    check_level(alpha, "alpha", 0.05)
     if effects is not None:
         check_option("effects", effects, EFFECTS)
+    if not isinstance(W, PanelWeights):
+        W = as_weights(W)  # labelled: a bare matrix would be matched by position
     taken = read(result)
     keys = _keys(taken, W, data, entity, time)
     panel = Panel(taken.rows.set_axis(keys, axis=0), unbalanced=unbalanced)
@@ -249,7 +250,23 @@ def _key(taken: Taken, data: pd.DataFrame | None, name: Hashable) -> pd.Index:
             f"{missing.size} row(s) of the result are not in data: {listing(missing)}. Give the "
             "frame on which the model was fitted, with its index."
         )
+    if data is not None and taken.outcome in data.columns:
+        _check_rows(data.loc[rows, taken.outcome], taken)
     return pd.Index(frame.loc[rows, name].array, name=name)
+
+
+def _check_rows(found: pd.Series, taken: Taken) -> None:
+    """Raise when rows of the same label hold another outcome in data than in the result."""
+    if not pd.api.types.is_numeric_dtype(found):
+        return
+    own = taken.rows.iloc[:, 0].to_numpy()
+    same = np.isclose(found.to_numpy(dtype=float), own, rtol=1e-9, atol=1e-9 * np.abs(own).max())
+    if not same.all():
+        raise DataError(
+            f"{int((~same).sum())} row(s) of data have another {taken.outcome!r} than the row of "
+            f"the result with the same label, {listing(found.index[~same])}: the index of data is "
+            "not that of the frame on which the model was fitted. Give that frame."
+        )
 
 
 def _arrays(panel: Panel, taken: Taken) -> tuple[NDArray, NDArray, NDArray]:
@@ -265,8 +282,8 @@ def _arrays(panel: Panel, taken: Taken) -> tuple[NDArray, NDArray, NDArray]:
 def _recognised(panel: Panel, X: NDArray, effects: str, look: bool) -> tuple[str, list[int]]:
     """Return the effects, and the regressors that are not dummies which these absorb.
 
-    Dummies of all entities are regressors that do not vary over time and that, with a constant,
-    span as many dimensions as there are entities; likewise those of periods.
+    Dummies of all entities are regressors that do not vary over time and that, with the constant
+    if the model has one, span as many dimensions as there are entities; likewise those of periods.
     """
     every = list(range(X.shape[2]))
     if panel.T < 2 or not every:
@@ -274,10 +291,13 @@ def _recognised(panel: Panel, X: NDArray, effects: str, look: bool) -> tuple[str
     cells = np.isfinite(X).all(axis=2)
     entity, time = removes_entity(effects), removes_time(effects)
     dropped: set[int] = set()
-    for axis, count in ((0, panel.N), (1, panel.T)):
-        still, values = _still(X, cells, axis)
+    sides = [(axis, count, *_still(X, cells, axis)) for axis, count in enumerate(panel.shape[::-1])]
+    constant = entity or time or any(_rank(values) == count for _, count, _, values in sides)
+    constant = constant or not set(every).isdisjoint(set(sides[0][2]) & set(sides[1][2]))
+    for axis, count, still, values in sides:
+        ones = np.ones((len(values), int(constant)))
         full = look and len(still) >= count - 1
-        full = full and np.linalg.matrix_rank(values, tol=RANK) == count
+        full = full and _rank(np.hstack([ones, values])) == count
         if axis == 0 and (entity or full):
             entity, dropped = True, dropped | set(still)
         if axis == 1 and (time or full):
@@ -286,7 +306,7 @@ def _recognised(panel: Panel, X: NDArray, effects: str, look: bool) -> tuple[str
 
 
 def _still(X: NDArray, cells: NDArray, axis: int) -> tuple[list[int], NDArray]:
-    """Return the regressors that do not vary along an axis, and their values with a constant."""
+    """Return the regressors that do not vary along an axis, and their values."""
     Z = np.where(cells[:, :, None], X, np.nan)
     seen = cells.any(axis=axis)
     Z = Z[:, seen] if axis == 0 else Z[seen]
@@ -294,7 +314,11 @@ def _still(X: NDArray, cells: NDArray, axis: int) -> tuple[list[int], NDArray]:
     size = np.maximum(np.abs(low), np.abs(high)).max(axis=0)
     still = [int(j) for j in np.flatnonzero((high - low).max(axis=0) <= 1e-12 * size)]
     scale = np.where(size > 0.0, size, 1.0)[still]
-    return still, np.column_stack([np.ones(len(low)), low[:, still] / scale])
+    return still, low[:, still] / scale
+
+
+def _rank(values: NDArray) -> int:
+    return int(np.linalg.matrix_rank(values, tol=RANK)) if values.size else 0
 
 
 def _varying(X: NDArray, kept: list[int], names: Sequence[str]) -> list[str]:
@@ -329,7 +353,7 @@ def _table(
             found = found.drop(index="Moran's I", errors="ignore")
         tables.append(found)
     except SpatialAggloError as error:
-        if not tables:
+        if not tables or isinstance(error, OptionError):
             raise
         notes.append(f"No CD test: {error}")
     return stacked(table for table in tables if len(table))

@@ -5,27 +5,38 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.special import chdtrc
 
-from spatial_agglo.diagnostics.table import chi2_table
-from spatial_agglo.diagnostics.wald import nests_sem, require_sdm
-from spatial_agglo.errors import IdentificationError, OptionError, WeightsError
+from spatial_agglo.diagnostics.table import About, chi2_table, described
+from spatial_agglo.diagnostics.wald import NULLS, Reference, nests_sem, require_sdm
+from spatial_agglo.diagnostics.wald import SOURCE as WALD_AND_LR
+from spatial_agglo.errors import (
+    IdentificationError,
+    OptionError,
+    WeightsError,
+    check_option,
+)
 from spatial_agglo.models.covariances import Observed
 from spatial_agglo.models.fitting import fit as fit_model
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import ModelSpec, free_cells
-from spatial_agglo.models.workspace import Workspace
+from spatial_agglo.models.workspace import ADJUSTED_UNITS, Workspace
 from spatial_agglo.panel import Panel
 
 #: A likelihood ratio that is negative by less than this is zero.
 ROUNDING = 1e-5
+SOURCE = "Elhorst (2014), section 3.3; Rothenberg (1984) for the scaling"
 
 
 def lr_tests(fit: FitResult) -> pd.DataFrame:
     """Test whether a spatial Durbin model can be simplified to SAR or SEM.
 
     ``LR = 2 (l_sdm - l_restricted)``, with the same data, W, effects and likelihood; the
-    restricted models are estimated here, from moments that exist already.
+    restricted models are estimated here, from moments that exist already. P values of the
+    transformed likelihood (n effective observations, p coefficients, q restrictions) are those of
+    ``(n - p + q/2 - 1)/n LR``, which matters in short panels; of the others, those of LR.
 
     Parameters
     ----------
@@ -79,7 +90,12 @@ def lr_tests(fit: FitResult) -> pd.DataFrame:
                 "was found. Look at fit.profile('rho')."
             )
         rows[f"LR SDM/{model.upper()}"] = (statistic, len(lagged))
-    return chi2_table(rows)
+    table, about = chi2_table(rows), {}
+    for name, (value, df) in rows.items():
+        p, distribution = Reference.of(fit).ratio(value, df)
+        table.loc[name, "p_value"] = p
+        about[name] = About(NULLS[name.split("/")[1]], distribution, WALD_AND_LR)
+    return described(table, about)
 
 
 def _require_likelihood(fit: FitResult) -> None:
@@ -104,12 +120,26 @@ def effects_tests(
     model: str = "sdm",
     effects: str = "two-way",
     likelihood: str = "direct",
+    scaling: str = "small-sample",
 ) -> pd.DataFrame:
     """Test the fixed effects by likelihood ratios.
 
-    Two-way effects against entity effects alone (``T - 1`` degrees of freedom) and against
+    Two-way effects against entity effects alone (``q = T - 1`` degrees of freedom) and against
     time effects alone (``N - 1``); a single kind of effects against none. On panels with gaps the
     degrees of freedom are the difference in the rank of the dummies.
+
+    So many restrictions make ``LR = 2 (l - l_0)`` larger than chi-squared: without effects it
+    rejects 9% to 13% of the time instead of 5% (N = 49, T = 10). P values are therefore those of ::
+
+        LR (nu + q/2 - 1)/n / (1 + (q - 1) d'V d)
+
+    with n observations, ``nu = n - dummies - k``, k counting rho and lambda, V the covariance of
+    these two and ``d = tr(PH)/q - tr(QH)/tr(Q)`` for each of them, ``H = W (I - rho W)^-1`` or
+    ``M (I - lambda M)^-1``, P the projection on the dummies that are tested and Q that off all.
+    The first factor is the usual one for regressions: for ols it takes chi-squared to the exact
+    F of :func:`spatial_agglo.effects_f_tests` up to terms of order n^-2. The second is
+    for the part of rho that the dummies take along: d is large for period effects, which all lie
+    along the eigenvalue ``1/(1 - rho)`` of H, and next to nothing for unit effects.
 
     Parameters
     ----------
@@ -122,11 +152,14 @@ def effects_tests(
         The effects of the larger model.
     likelihood : {"direct", "direct-demeaned"}
         Transformed likelihoods are of different samples and cannot be compared.
+    scaling : {"small-sample", "none"}
+        Of which p values are made. "none": of LR itself, as published and in other programs.
 
     Returns
     -------
     DataFrame
-        Rows such as "LR two-way/entity"; columns ``statistic``, ``df``, ``p_value``.
+        Rows such as "LR two-way/entity"; columns ``statistic`` (LR, never scaled), ``df``,
+        ``p_value``. The factor is in ``.attrs["tests"]``.
 
     Raises
     ------
@@ -135,6 +168,11 @@ def effects_tests(
     WeightsError
         An error process, an intercept in the smaller model, and weights that are not
         row-standardised on a panel with gaps or with weights that change: not nested.
+
+    References
+    ----------
+    Elhorst (2014), section 3.3; Rothenberg (1984), section 6, and Anderson (2003), section 8.5,
+    for the first factor.
 
     Examples
     --------
@@ -147,10 +185,11 @@ def effects_tests(
     LR two-way/time       2315.7  45      0.0
     """
     spec = ModelSpec.of(model, effects=effects, likelihood=likelihood)
-    return effects_table(Workspace.of(formula, panel, W), spec)
+    check_option("scaling", scaling, ("small-sample", "none"))
+    return effects_table(Workspace.of(formula, panel, W), spec, scale=scaling != "none")
 
 
-def effects_table(space: Workspace, spec: ModelSpec) -> pd.DataFrame:
+def effects_table(space: Workspace, spec: ModelSpec, *, scale: bool = True) -> pd.DataFrame:
     """Return the LR tests of the effects of a specification."""
     if spec.likelihood not in ("direct", "direct-demeaned"):
         raise OptionError(
@@ -169,14 +208,52 @@ def effects_table(space: Workspace, spec: ModelSpec) -> pd.DataFrame:
     if spec.effects != "two-way":
         smaller = ["none"]
     full = fit_model(spec, space)
-    rows = {}
+    left = _free(space, spec) + space.has_intercept(spec.effects) - (len(full.names) - 1)
+    rows, factors, about = {}, {}, {}
     for effects in smaller:
         small = replace(spec, effects=effects)
         _require_nested(space, small)
         restricted = fit_model(small, space)
         df = _free(space, small) - _free(space, spec)
-        rows[f"LR {spec.effects}/{effects}"] = (2.0 * (full.loglik - restricted.loglik), df)
-    return chi2_table(rows)
+        name = f"LR {spec.effects}/{effects}"
+        rows[name] = (2.0 * (full.loglik - restricted.loglik), df)
+        factors[name] = (left + 0.5 * df - 1.0) / space.data.nobs if scale else 1.0
+        if scale and spec.spatial:
+            factors[name] /= 1.0 + (df - 1) * _taken_along(full, small)
+        distribution = f"chi2({df})" + f" of {factors[name]:.4f} LR" * scale
+        about[name] = About(
+            f"no effects of the {_GONE[spec.effects, effects]}", distribution, SOURCE
+        )
+    table = chi2_table(rows)
+    scaled = table["statistic"] * pd.Series(factors)
+    table["p_value"] = chdtrc(table["df"].to_numpy(float), np.maximum(scaled.to_numpy(), 0.0))
+    return described(table, about)
+
+
+def _taken_along(full: FitResult, small: ModelSpec) -> float:
+    """Return d'V d: what the spatial parameters lose to the dummies that only `full` has."""
+    space, at = full.workspace, full.estimate
+    if space.irregular and space.data.panel.N > ADJUSTED_UNITS:
+        return 0.0
+    traces, sizes = [], []
+    for spec in (full.spec, small):
+        terms = space.terms(replace(spec, likelihood="transformed"))
+        found = [(terms.rho, at.rho), (terms.lam, at.lam)]
+        traces.append([-float(term.derivatives(x)[0]) for term, x in found if term is not None])
+        sizes.append(terms.n)
+    both, fewer = np.array(traces)
+    d = (fewer - both) / max(sizes[1] - sizes[0], 1) - both / sizes[0]
+    places = [full.names.index(name) for name in full.spec.spatial]
+    return float(d @ full.covariance[np.ix_(places, places)] @ d)
+
+
+#: What the smaller model lacks.
+_GONE = {
+    ("two-way", "entity"): "periods",
+    ("two-way", "time"): "units",
+    ("entity", "none"): "units",
+    ("time", "none"): "periods",
+}
 
 
 def _free(space: Workspace, spec: ModelSpec) -> int:

@@ -7,15 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spatial_agglo.core.likelihood import solve_spd
-from spatial_agglo.core.moments import lag
-from spatial_agglo.core.traces import resolvent
-from spatial_agglo.diagnostics.projection import (
-    projected_traces,
-    require_fixed,
-    require_regular,
-)
-from spatial_agglo.diagnostics.table import chi2_table
+from spatial_agglo.diagnostics.projection import require_fixed
+from spatial_agglo.diagnostics.scores import Regression
+from spatial_agglo.diagnostics.table import About, chi2_table, described
 from spatial_agglo.errors import WeightsError
 from spatial_agglo.models.fitting import fit
 from spatial_agglo.models.results import FitResult
@@ -24,6 +18,15 @@ from spatial_agglo.models.workspace import Workspace
 from spatial_agglo.panel import Panel
 
 TEST = "A Lagrange multiplier test of the regression"
+ONE, ROBUST = "Anselin (1988); Debarsy & Ertur (2010)", "Anselin, Bera, Florax & Yoon (1996)"
+#: Null and source of every row.
+ROWS = {
+    "LM lag": ("rho = 0", ONE),
+    "robust LM lag": ("rho = 0 in the local presence of lambda", ROBUST),
+    "LM error": ("lambda = 0", ONE),
+    "robust LM error": ("lambda = 0 in the local presence of rho", ROBUST),
+    "SARMA": ("rho = 0, lambda = 0", ROBUST),
+}
 
 
 def lm_tests(
@@ -51,6 +54,13 @@ def lm_tests(
     row-standardised W), so that is the mean of ``e'We/s2`` without dependence. Without it the
     tests reject far too often.
 
+    On a panel with gaps, and with weights that change over time, the traces are those of
+    ``Q diag(W_1, ..., W_T)`` with the exact projection Q (c = tr(QW), T_W = tr(QWQW + QWQW') -
+    2 c^2/n), and the tests are those of the models that are estimated there, whose effects stand
+    inside the spatial processes: ``e'We`` is ``e'W(y - Xb)``, the lags of the estimated effects
+    enter J and T_W by their sums of squares, and the robust forms are those of Bera & Yoon with
+    the covariance of the two scores in place of T_W.
+
     Parameters
     ----------
     formula : str
@@ -68,23 +78,22 @@ def lm_tests(
     DataFrame
         Index "LM lag", "robust LM lag", "LM error", "robust LM error", "SARMA"; columns
         ``statistic``, ``df``, ``p_value``. The robust tests and SARMA are NaN where the lag of the
-        fitted values is a combination of the regressors (no regressors, or a W in which all
-        units have the same weight), for then they are not defined.
+        fitted values is a combination of the regressors (no regressors, for example), and all
+        are with period effects and a W in which all units have the same weight: then they are
+        not defined.
 
     Raises
     ------
-    DataError, WeightsError
-        A panel with gaps, weights that change over time: these statistics need one W for all
-        cells.
     OptionError
-        effects="random", for which they do not hold.
+        effects="random", for which they do not hold; on a panel with gaps, or with weights that
+        change, a likelihood other than "transformed" and "direct".
     SpatialAggloError
         As the estimators do.
 
     References
     ----------
     Anselin (1988); Anselin, Bera, Florax & Yoon (1996); Elhorst (2014), chapter 3;
-    Debarsy & Ertur (2010).
+    Debarsy & Ertur (2010); Bera & Yoon (1993).
 
     Examples
     --------
@@ -98,7 +107,6 @@ def lm_tests(
     spec = ModelSpec.of("ols", effects=effects, likelihood=likelihood)
     require_fixed(spec, TEST)
     space = Workspace.of(formula, panel, W)
-    require_regular(space, TEST)
     return lm_table(fit(spec, space))
 
 
@@ -106,37 +114,22 @@ def lm_table(base: FitResult) -> pd.DataFrame:
     """Return the LM tests of a regression that has been fitted."""
     space, spec = base.workspace, base.spec
     require_fixed(spec, TEST)
-    require_regular(space, TEST)
-    if space.W is None:
+    if space.weights is None:
         raise WeightsError("LM tests need spatial weights W; the regression was fitted without.")
-    T, N = space.data.panel.shape
-    counts = spec.counts(N, T, space.row_standardized)
-    e = base.resid
-    s2 = float((e * e).sum()) / counts.n
-    outcome = space.arrays(spec, [""])[:, :, 0] if spec.lags_last else space.data.y
-    We, Wy = lag(space.W.operator, e), lag(space.W.operator, outcome)
-    fitted = space.project(Wy - We, spec)  # Q W (y - e): the lag of the fitted mean
-    columns, _ = space.regressors(spec)
-    X = space.arrays(spec, [""])[:, :, [column for _, column in columns]].reshape(N * T, -1)
-    along = X.T @ fitted.ravel()
-    left = float((fitted * fitted).sum())
-    if along.size:
-        left -= float(along @ solve_spd(X.T @ X, along))
-    trace, squared, frobenius, rank = projected_traces(space, spec)
-    if spec.likelihood != "transformed":
-        found = resolvent(space.W.matrix, 0.0)
-        trace, squared, frobenius = 0.0, T * found.squared, T * found.frobenius
-    T_W = squared + frobenius - 2.0 * trace**2 / rank
-    J = left / s2 + T_W
-    lag_score = float((e * Wy).sum()) / s2 - trace
-    error_score = float((e * We).sum()) / s2 - trace
-    lm_lag, lm_error = lag_score**2 / J, error_score**2 / T_W
-    robust_lag = robust_error = np.nan  # not defined when the lag of the fit adds nothing to X
-    noise = 1e-12 * float((fitted * fitted).sum()) + 1e-16 * float((Wy * Wy).sum())
-    if left > noise:
-        robust_lag = (lag_score - error_score) ** 2 / (left / s2)
-        robust_error = (error_score - T_W / J * lag_score) ** 2 / (T_W * (1.0 - T_W / J))
-    return chi2_table(
+    at = Regression.of(base, spec)
+    (lag_score, error_score), J = at.score, at.covariance
+    own = np.diag(J)
+    lm_lag, lm_error = (
+        score**2 / size if size > at.noise else np.nan
+        for score, size in zip(at.score, own, strict=True)
+    )
+    robust_lag = robust_error = np.nan
+    if (own > at.noise).all():
+        left = own - J[0, 1] ** 2 / own[::-1]  # of each what the other does not explain
+        if left[0] > at.noise * max(1.0, own[0] / own[1]) and left[1] > 0.0:
+            robust_lag = (lag_score - J[0, 1] / own[1] * error_score) ** 2 / left[0]
+            robust_error = (error_score - J[0, 1] / own[0] * lag_score) ** 2 / left[1]
+    table = chi2_table(
         {
             "LM lag": (lm_lag, 1),
             "robust LM lag": (robust_lag, 1),
@@ -144,4 +137,11 @@ def lm_table(base: FitResult) -> pd.DataFrame:
             "robust LM error": (robust_error, 1),
             "SARMA": (lm_lag + robust_error, 2),
         }
+    )
+    return described(
+        table,
+        {
+            name: About(null, f"chi2({df})", source)
+            for (name, (null, source)), df in zip(ROWS.items(), table["df"], strict=True)
+        },
     )

@@ -12,7 +12,7 @@ from scipy.special import chdtrc, ndtr
 
 from spatial_agglo.core.moments import lag
 from spatial_agglo.core.traces import resolvent
-from spatial_agglo.diagnostics.cross_section import About, described
+from spatial_agglo.diagnostics.table import About, described
 from spatial_agglo.errors import IdentificationError, WeightsError, check_option
 from spatial_agglo.models.fitting import fit
 from spatial_agglo.models.results import FitResult

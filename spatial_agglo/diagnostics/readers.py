@@ -101,6 +101,10 @@ def read(result: Any) -> Taken:
         raise OptionError(
             f"A model fitted with {listing(readers)} is needed; got {_name(result)}. {ARRAYS}"
         )
+    if library != "pyfixest" and not (hasattr(result, "model") and hasattr(result, "params")):
+        raise OptionError(
+            f"A fitted model is needed; got {_name(result)}, which is not one. Call .fit() first."
+        )
     return readers[library](result)
 
 
@@ -198,6 +202,10 @@ def _statsmodels(result: Any) -> Taken:
     kind = type(model).__name__
     if kind not in ("OLS", "WLS"):
         raise OptionError(f"diagnose knows OLS and WLS of statsmodels; got {kind}. {ARRAYS}")
+    if not hasattr(result, "resid"):
+        raise OptionError(
+            f"This {kind} was fitted with a penalty and has no residuals of least squares. {ARRAYS}"
+        )
     labels = getattr(model.data, "row_labels", None)
     if not isinstance(labels, pd.Index):
         raise OptionError(

@@ -1,8 +1,12 @@
-"""The one shape of a test result: a row with statistic, degrees of freedom and p value."""
+"""The one shape of a test result: a row with statistic, degrees of freedom and p value.
+
+What a row tests (:class:`About`) goes into ``table.attrs["tests"]``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -26,6 +30,64 @@ def normal_row(name: str, z: float) -> pd.DataFrame:
 
 
 def _frame(data: Mapping[str, tuple[object, ...]]) -> pd.DataFrame:
-    frame = pd.DataFrame.from_dict(dict(data), orient="index", columns=list(COLUMNS))
-    frame.index.name = "test"
-    return frame.astype({"statistic": float, "df": "Int64", "p_value": float})
+    statistic, df, p_value = zip(*data.values(), strict=True) if data else ((), (), ())
+    return pd.DataFrame(
+        {
+            "statistic": np.array(statistic, dtype=float),
+            "df": pd.array(list(df), dtype="Int64"),
+            "p_value": np.array(p_value, dtype=float),
+        },
+        index=pd.Index(list(data), dtype=object, name="test"),
+        columns=list(COLUMNS),
+    )
+
+
+# --- what a row of a table tests --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class About:
+    """What a row of a table of tests is about.
+
+    Attributes
+    ----------
+    null : str
+        The hypothesis that a small p value speaks against.
+    distribution : str
+        Of the statistic under the null.
+    source : str
+    reason : str
+        Why the row is NaN; empty otherwise.
+    """
+
+    null: str
+    distribution: str
+    source: str
+    reason: str = ""
+
+
+def described(table: pd.DataFrame, about: Mapping[str, About]) -> pd.DataFrame:
+    """Put into ``table.attrs["tests"]`` what every row tests.
+
+    Plain dictionaries of text: they survive selection, rounding, copies and pickles.
+    """
+    table.attrs["tests"] = {
+        name: {key: text for key, text in vars(note).items() if text}
+        for name, note in about.items()
+    }
+    return table
+
+
+def stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Put tables below one another; what their rows test, and other attrs, are kept.
+
+    ``pandas.concat`` drops attrs that differ.
+    """
+    tables = list(tables)
+    out = pd.concat(tables)
+    out.attrs = {}
+    for table in tables:
+        for key, value in table.attrs.items():
+            merge = isinstance(value, dict) and isinstance(out.attrs.get(key, {}), dict)
+            out.attrs[key] = {**out.attrs.get(key, {}), **value} if merge else value
+    return out

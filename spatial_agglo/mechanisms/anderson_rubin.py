@@ -11,7 +11,7 @@ from scipy import linalg
 from scipy.special import fdtri
 
 from spatial_agglo.core.kernels import Conley, TwoWayClustered
-from spatial_agglo.errors import IdentificationError, OptionError
+from spatial_agglo.errors import IdentificationError, OptionError, check_level
 from spatial_agglo.models import first_stage as stage
 from spatial_agglo.models.instruments import Design
 
@@ -120,8 +120,7 @@ def confidence_set(d: Design, errors: stage.Errors, level: float) -> ConfidenceS
             f"The confidence set is for one endogenous regressor; there are {len(d.endogenous)}. "
             "Test values of all of them with anderson_rubin_test({...})."
         )
-    if isinstance(level, str) or not 0.0 < level < 1.0:
-        raise OptionError(f"level={level!r} must lie between 0 and 1, for example 0.95.")
+    check_level(level)
     q1, q = d.X.shape[1] - 1, d.Q.shape[1]
     Q2, x = d.Q[:, q1:], d.X[:, d.endogenous[0]]
     q2 = q - q1

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 EFFECTS = ("direct", "first", "second", "indirect", "total")
 WORDS = {"direct": "the direct path", "first": "the first step", "second": "the second step"}
 COEFFICIENTS = ("c1", "c3", "a1", "a3", "b1", "b2")
-#: Where effects are evaluated by default, in standard deviations from the mean.
+#: Where effects are evaluated by default, in standard deviations from the mean; and the quartile
+#: that stands in for a value which no cell has.
 PLACES = {"low": -1.0, "mean": 0.0, "high": 1.0}
+QUARTILES = {"low": ("lower quartile", 0.25), "high": ("upper quartile", 0.75)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ class ModeratedMediation:
     sample: Sample
 
     def curve(self, effect: str = "indirect", *, points: int = 61) -> pd.DataFrame:
-        """Return an effect over the range of the moderator and of ``values``, with its intervals.
+        """Return an effect over the range of the moderator in the data, with its intervals.
 
         Parameters
         ----------
@@ -101,7 +103,7 @@ class ModeratedMediation:
         check_option("effect", effect, EFFECTS)
         if isinstance(points, bool) or not isinstance(points, int) or points < 2:
             raise OptionError(f"points={points!r} must be a whole number of at least 2.")
-        seen = np.concatenate([self.observed(self.moderator), self.values.to_numpy()])
+        seen = self.observed(self.moderator)
         grid = np.linspace(seen.min(), seen.max(), points)
         place = EFFECTS.index(effect)
         estimates = np.array([self.slopes.at(value)[0, place] for value in grid])
@@ -236,10 +238,21 @@ class Slopes:
 def values_of(
     sample: Sample, moderator: str, at: Mapping[str, float] | Sequence[float] | None
 ) -> pd.Series:
-    """Return the values of the moderator, in its own units, by label."""
+    """Return the values of the moderator, in its own units, by label.
+
+    By default the mean and a standard deviation below and above it; a quartile instead where that
+    lies outside the data, as with moderators that are skewed or binary.
+    """
     if at is None:
+        at = {}
         mean, spread = sample.mean(moderator), sample.deviation(moderator)
-        at = {name: mean + place * spread for name, place in PLACES.items()}
+        seen = sample.columns[moderator][sample.cells]
+        for name, place in PLACES.items():
+            value, label = mean + place * spread, name
+            if place and not seen.min() <= value <= seen.max():
+                label, share = QUARTILES[name]
+                value = float(np.quantile(seen, share))
+            at[label] = value
     try:
         given = at.values() if isinstance(at, Mapping) else at
         numbers = [float(value) for value in given]

@@ -51,7 +51,7 @@ def effects_table(
     DataFrame
         ``estimate``, ``std_error`` (standard deviation of the draws), ``percentile_lower`` and
         ``percentile_upper``, ``bc_lower`` and ``bc_upper`` (bias-corrected), and ``p_value``, that
-        of the percentile interval which just reaches zero.
+        of the bias-corrected interval which just reaches zero (see :func:`p_values`).
 
     References
     ----------
@@ -69,7 +69,7 @@ def effects_table(
     errors[list(ratios)] = np.nan
     low, high = np.quantile(draws, [0.5 - level / 2.0, 0.5 + level / 2.0], axis=0)
     bc_low, bc_high = bias_corrected(estimates, draws, level)
-    values = [estimates, errors, low, high, bc_low, bc_high, p_values(draws)]
+    values = [estimates, errors, low, high, bc_low, bc_high, p_values(estimates, draws)]
     return pd.DataFrame(dict(zip(COLUMNS, values, strict=True)), index=index)
 
 
@@ -79,18 +79,47 @@ def bias_corrected(estimates: NDArray, draws: NDArray, level: float) -> tuple[ND
     The quantiles ``Phi(2 z0 -+ z)`` of the draws, ``z0 = Phi^-1(share of draws below the
     estimate)``, draws equal to it counting half. NaN where all draws lie on one side of it.
     """
-    below = (draws < estimates).mean(axis=0) + 0.5 * (draws == estimates).mean(axis=0)
-    z0, z = ndtri(below), ndtri(0.5 + level / 2.0)
+    z0, z = ndtri(_share_below(estimates, draws)), ndtri(0.5 + level / 2.0)
     ends = np.full((2, estimates.size), np.nan)
     for j in np.flatnonzero(np.isfinite(z0)):
         ends[:, j] = np.quantile(draws[:, j], ndtr(2.0 * z0[j] + np.array([-z, z])))
     return ends[0], ends[1]
 
 
-def p_values(draws: NDArray) -> NDArray:
-    """Return two-sided p values: ``2 (1 + the smaller of the draws <= 0 and >= 0) / (R + 1)``."""
-    smaller = np.minimum((draws <= 0).sum(axis=0), (draws >= 0).sum(axis=0))
-    return np.minimum(1.0, 2.0 * (1 + smaller) / (len(draws) + 1))
+def p_values(estimates: NDArray, draws: NDArray) -> NDArray:
+    """Return two-sided p values: 1 less the level of the bias-corrected interval that ends in zero.
+
+    ``2 Phi(-|Phi^-1(u) - 2 z0|)``, u the place of zero among the draws (that quantile of them
+    which is zero) and z0 as in :func:`bias_corrected`; of the percentile interval (``z0 = 0``)
+    where that has none. Never below ``2 / (R + 1)``, what R draws can show.
+
+    Examples
+    --------
+    >>> draws = np.arange(-10.0, 90.0)[:, None]
+    >>> [p_values(np.array([b]), draws).round(3).tolist() for b in (39.5, 30.0)]
+    [[0.202], [0.427]]
+    """
+    R, z0 = len(draws), ndtri(_share_below(estimates, draws))
+    z0[~np.isfinite(z0)] = 0.0
+    ordered = np.sort(draws, axis=0)
+    below, reached = (draws < 0.0).sum(axis=0), (draws <= 0.0).sum(axis=0)
+    # Draws that are zero make it a range of quantiles; else zero lies between two draws.
+    first, last = below / (R - 1.0), (reached - 1.0) / (R - 1.0)
+    for j in np.flatnonzero(below == reached):
+        i = int(below[j])
+        if 0 < i < R:
+            left, right = ordered[i - 1 : i + 1, j]
+            first[j] = last[j] = (i - 1.0 - left / (right - left)) / (R - 1.0)
+        else:
+            first[j] = last[j] = float(i == R)
+    gap = np.maximum(ndtri(first) - 2.0 * z0, 2.0 * z0 - ndtri(last))
+    return np.clip(2.0 * ndtr(-np.maximum(gap, 0.0)), 2.0 / (R + 1.0), 1.0)
+
+
+def _share_below(estimates: NDArray, draws: NDArray) -> NDArray:
+    """Return the share of draws below the estimates, those equal to them counting half."""
+    share: NDArray = (draws < estimates).mean(axis=0) + 0.5 * (draws == estimates).mean(axis=0)
+    return share
 
 
 def check_level(level: float) -> None:

@@ -59,18 +59,20 @@ def fe2sls(
         There are none here; the place that every estimator has, so that
         :func:`spatial_agglo.by_group` can be told to use this one. With weights: ``stsls``.
     endogenous : list of str
-        Regressors of the formula that are correlated with the errors.
+        Regressors of the formula that are correlated with the errors; every term that contains
+        one of them (its square, its products) with it.
     instruments : list of str
         Columns, or terms as in a formula (``"np.log(z)"``), that are not in the equation: at
         least as many as endogenous regressors.
     effects : {"two-way", "entity", "time", "none"}
     cov : str or record of options
-        "clustered" (by entity; ``Clustered([...])`` for columns and two ways), "robust",
-        "unadjusted" (independent errors of one variance), "driscoll-kraay", ``Conley(...)``. With
-        n cells, m fixed effects (two-way: N + T - 1), ``free = n - m`` and k coefficients:
-        "unadjusted" has ``e'e / (free - k)``, "robust" White's times ``n / (free - k)``, and
-        "clustered", with G clusters and m* of the effects not within clusters, the sum over
-        clusters times ``max(G / (G - 1), n / (n - m*)) free / (free - k)``.
+        Default "clustered" (by entity; ``Clustered([...])`` for columns and two ways), where
+        ``stsls`` has "robust" and ``ols`` "observed". Also "robust", "unadjusted" (independent
+        errors of one variance), "driscoll-kraay", ``Conley(...)``. With n cells, m fixed effects
+        (two-way: N + T - 1), ``free = n - m`` and k coefficients: "unadjusted" has ``e'e / (free
+        - k)``, "robust" White's times ``n / (free - k)``, and "clustered", with G clusters and
+        m* of the effects not within clusters, the sum over clusters times ``max(G / (G - 1), n
+        / (n - m*)) free / (free - k)``.
 
     Returns
     -------
@@ -79,8 +81,8 @@ def fe2sls(
     Raises
     ------
     OptionError
-        No endogenous regressors or no instruments; names that are not in the formula, instruments
-        that are.
+        No endogenous regressors or no instruments; names that are not in the formula, terms with
+        an endogenous regressor that are not named, instruments that are in the formula.
     IdentificationError
         Too few instruments; instruments or regressors that are collinear, absorbed by the
         effects, or tell nothing (named).

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from spatial_agglo.mechanisms.effects import UNSTABLE, check_level, effects_table, verdict
+from spatial_agglo.errors import check_level
+from spatial_agglo.mechanisms.effects import UNSTABLE, effects_table, verdict
 from spatial_agglo.mechanisms.paths import Sample, check_effects, listed, regression
 from spatial_agglo.mechanisms.resampling import (
     EntityMoments,
@@ -72,7 +73,9 @@ def mediation(
         Columns of the panel. Several act side by side, none through another.
     effects : {"two-way", "entity", "time", "none"}
     cov : str or record of options
-        Of the equations (and of Sobel's test), as for :func:`spatial_agglo.ols`.
+        "clustered" (by entity) by default, where :func:`spatial_agglo.ols` has "observed"; all
+        others as there. Of the equations and of Sobel's test only: errors and intervals of the
+        effects are those of the resamples.
     draws : int
         Resamples.
     seed : int, Generator or None
@@ -89,8 +92,8 @@ def mediation(
     Raises
     ------
     OptionError
-        A treatment that is not in the formula; a mediator that is the outcome, the treatment or a
-        control; unknown options.
+        A treatment that is not in the formula, or is in another of its terms; a mediator that is
+        the outcome, the treatment or (in) a control, or is named as a parameter; unknown options.
     DataError
         An unknown mediator, one that is not numeric, or has missing cells.
     IdentificationError

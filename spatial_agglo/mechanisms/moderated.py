@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spatial_agglo.errors import OptionError, check_option
+from spatial_agglo.errors import OptionError, check_level, check_option
 from spatial_agglo.mechanisms.conditional import (
     COEFFICIENTS,
     ModeratedMediation,
@@ -21,7 +21,6 @@ from spatial_agglo.mechanisms.conditional import (
     interactions_table,
     values_of,
 )
-from spatial_agglo.mechanisms.effects import check_level
 from spatial_agglo.mechanisms.paths import Sample, check_effects, listed, products, regression
 from spatial_agglo.mechanisms.resampling import (
     EntityMoments,
@@ -107,7 +106,8 @@ def moderated_mediation(
     Raises
     ------
     OptionError
-        Names that play two parts, unknown paths or options.
+        Names that play two parts, stand in other terms of the formula, or are those of parameters
+        or of columns of the tables; unknown paths or options.
     DataError
         Unknown or missing data, a moderator that does not vary.
     IdentificationError

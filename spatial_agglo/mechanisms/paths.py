@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from spatial_agglo.core.within import EFFECTS, Projector
 from spatial_agglo.errors import DataError, OptionError, check_option, listing
-from spatial_agglo.formula import Variables, variables
+from spatial_agglo.formula import RESERVED, Variables, variables
+from spatial_agglo.mechanisms.effects import COLUMNS
 from spatial_agglo.models.fitting import fit
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import ModelSpec
 from spatial_agglo.models.workspace import Workspace
-from spatial_agglo.panel import Panel
+from spatial_agglo.panel import Panel, columns_in, functions_of
 
 #: A variable with less variation than this share of its size is absorbed by the effects.
 ABSORBED = 1e-10
@@ -55,17 +56,32 @@ class Sample:
                 f"treatment={treatment!r} must be a regressor of the formula {formula!r}; they "
                 f"are {listing(data.regressors, 20)}."
             )
+        moving = functions_of(treatment, data.regressors, panel.columns)
+        if moving:
+            raise OptionError(
+                f"{listing(moving)} move(s) with the treatment {treatment!r}, so one coefficient "
+                "is not its effect. Drop such terms; for an effect that depends on another "
+                "variable name that one as the moderator."
+            )
         taken = {data.outcome: "the outcome", treatment: "the treatment"}
         taken |= {name: "a control of the formula" for name in data.regressors if name not in taken}
         columns = {data.outcome: data.y}
         columns |= {name: data.X[:, :, j] for j, name in enumerate(data.regressors)}
         for role, names in others.items():
             for name in names:
+                _check_name(role, name)
                 if name in taken:
                     raise OptionError(
                         f"The {role} {name!r} is {taken[name]} already. The formula holds the "
                         "outcome, the treatment and controls; mediators and moderator are named "
                         "apart, and each once."
+                    )
+                inside = _terms_with(name, role, data, treatment)
+                if inside:
+                    raise OptionError(
+                        f"{listing(inside)} of the formula contain(s) the {role} {name!r}. The "
+                        "formula holds the outcome, the treatment and controls, none of them made "
+                        "of a mediator: drop such terms."
                     )
                 taken[name] = f"a {role}"
                 columns[name] = panel.column(name)
@@ -104,11 +120,23 @@ class Sample:
         return float(values.std(ddof=1)) if values.size > 1 else 0.0
 
     def with_product(self, first: str, second: str, *, centre: bool) -> Sample:
-        """Add the column ``first:second``, a product of deviations from pooled means if asked."""
+        """Add the column ``first:second``, a product of deviations from pooled means if asked.
+
+        Raises
+        ------
+        OptionError
+            There is a variable of that name.
+        """
+        product = f"{first}:{second}"
+        if product in self.columns:
+            raise OptionError(
+                f"The variable {product!r} has the name of the product of {first!r} and "
+                f"{second!r}, which is made here. Leave it out, or rename the column."
+            )
         one, two = (
             self.columns[name] - (self.mean(name) if centre else 0.0) for name in (first, second)
         )
-        columns = {**self.columns, f"{first}:{second}": np.where(self.cells, one * two, 0.0)}
+        columns = {**self.columns, product: np.where(self.cells, one * two, 0.0)}
         return replace(self, columns=columns)
 
     def absorbed(self, name: str, effects: str) -> bool:
@@ -139,11 +167,15 @@ class Sample:
         if self.data.observed is None:
             return ()
         missing = int((~self.cells).sum())
-        cells = listing(list(self.data.panel.index(~self.cells)), 4)
         return (
             f"{missing} of {self.cells.size} (entity, time) cells lack a variable and are left "
-            f"out of all equations: {cells}",
+            f"out of all equations: {self.lacking}",
         )
+
+    @property
+    def lacking(self) -> str:
+        """The first cells that lack a variable."""
+        return listing(list(self.data.panel.index(~self.cells)), 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,6 +247,28 @@ def regression(
     return replace(found, notes=(*found.notes, *notes)) if notes else found
 
 
+def _check_name(role: str, name: Any) -> None:
+    """Raise on what is no name, and on names that results give to something else."""
+    if not isinstance(name, str):
+        raise OptionError(f"The {role} must be the name of one column; got {name!r}.")
+    if name in RESERVED or name.startswith("W*"):
+        raise OptionError(
+            f"The {role} {name!r} cannot be told from the model's own parameters "
+            f"({', '.join(RESERVED)}, W*...): rename the column."
+        )
+    if role == "moderator" and name in COLUMNS:
+        raise OptionError(
+            f"The moderator {name!r} has the name of a column of the tables of effects "
+            f"({', '.join(COLUMNS)}): rename the column."
+        )
+
+
+def _terms_with(name: str, role: str, data: Variables, treatment: str) -> list[str]:
+    """Return the terms of a formula that a mediator, or the treatment if a moderator, is in."""
+    terms = data.regressors if role == "mediator" else (treatment,)
+    return [term for term in terms if name in columns_in(term, data.panel.columns)]
+
+
 def check_effects(effects: str) -> str:
     """Raise unless the effects are fixed ones or none."""
     return check_option("effects", effects, EFFECTS)
@@ -222,7 +276,7 @@ def check_effects(effects: str) -> str:
 
 def listed(names: str | Sequence[str], role: str) -> tuple[str, ...]:
     """Return one name or several as a tuple; raise when there is none or one comes twice."""
-    found = (names,) if isinstance(names, str) else tuple(names)
+    found = (names,) if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
     if not found or not all(isinstance(name, str) for name in found):
         raise OptionError(f"{role}s must be the name of a column, or a list of them; got {names!r}")
     if len(set(found)) < len(found):

@@ -17,7 +17,7 @@ from spatial_agglo.models.covariances import Clustered
 from spatial_agglo.models.estimators import ols
 from spatial_agglo.models.kernels import cluster_labels
 from spatial_agglo.models.results import FitResult
-from spatial_agglo.panel import Panel
+from spatial_agglo.panel import Panel, as_term
 
 if TYPE_CHECKING:
     from spatial_agglo.report.table import Table
@@ -47,10 +47,12 @@ def stepwise(
     panel : Panel
         Lagged regressors are columns of it: ``panel.lag("x", [1, 2, 3])``.
     controls : list of str or of lists of str
-        Terms that are added, one step each; a list is one step of several.
+        Terms that are added, one step each; a list is one step of several. What is the name of
+        a column is that column, however it is spelled.
     effects : {"two-way", "entity", "time", "none", "random"}
     cov : str or record of options
-        As for :func:`spatial_agglo.ols`; standard errors clustered by entity by default.
+        "clustered" (by entity) by default, where :func:`spatial_agglo.ols` has "observed"; all
+        others as there.
     common : bool
         Whether all columns use the cells that have every variable of the last one. On a panel
         that was declared with ``unbalanced="allow"`` False lets every column use what it has.
@@ -76,6 +78,8 @@ def stepwise(
     {'(1)': -1.102, '(2)': -1.035, '(3)': -1.033}
     """
     steps = _steps(controls)
+    if isinstance(panel, Panel):  # else the first formula says what is wrong
+        steps = [[as_term("controls", term, panel.columns) for term in step] for step in steps]
     if not isinstance(common, bool):
         raise OptionError(f"common={common!r} must be True or False.")
     formulas = [formula]
@@ -110,7 +114,7 @@ def side_by_side(fits: Mapping[str, FitResult]) -> Regressions:
     Raises
     ------
     DataError
-        There is no fit, or one with spatial terms.
+        There is no fit, or one with spatial terms; headings that are written alike.
 
     Examples
     --------
@@ -131,7 +135,13 @@ def side_by_side(fits: Mapping[str, FitResult]) -> Regressions:
                 f"{name!r} has spatial or dynamic terms ({fit.model}); spatial models stand side "
                 "by side in report.results_table({...})."
             )
-    return Regressions(MappingProxyType({str(name): fit for name, fit in fits.items()}))
+    headings = [str(name) for name in fits]
+    alike = sorted({name for name in headings if headings.count(name) > 1})
+    if alike:
+        raise DataError(
+            f"Headings must differ as they are written; {listing(alike)} stands for several."
+        )
+    return Regressions(MappingProxyType(dict(zip(headings, fits.values(), strict=True))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +157,7 @@ class Regressions:
     fits: Mapping[str, FitResult]
 
     def __getitem__(self, name: str) -> FitResult:
-        if name not in self.fits:
+        if not isinstance(name, str) or name not in self.fits:
             raise OptionError(f"There is no column {name!r}; there are {listing(self.fits, 20)}.")
         return self.fits[name]
 
@@ -165,7 +175,9 @@ class Regressions:
         """
         parts = {}
         for name, fit in self.fits.items():
-            terms = [term for term in fit.names if term not in ("sigma2", "phi")]
+            random = fit.spec.effects == "random"  # else phi is a regressor's name
+            variances = ("sigma2", "phi") if random else ("sigma2",)
+            terms = [term for term in fit.names if term not in variances]
             parts[name] = pd.DataFrame(
                 {
                     "estimate": fit.params[terms],

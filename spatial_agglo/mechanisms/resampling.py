@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spatial_agglo.core.bootstrap import PATIENCE, resample_indices
+from spatial_agglo.core.bootstrap import FEW_UNITS, PATIENCE, resample_indices
 from spatial_agglo.core.random import generator
 from spatial_agglo.core.threads import one_thread
 from spatial_agglo.core.within import removes_entity, removes_time
@@ -75,7 +76,8 @@ def resampled(
     Raises
     ------
     IdentificationError
-        More than half of the resamples do not identify the statistic.
+        More than half of the resamples do not identify the statistic, or the sample itself does
+        not.
     """
     check_draws(draws)
     rng, found = generator(seed), []
@@ -88,12 +90,24 @@ def resampled(
     good = np.isfinite(values).all(axis=1)
     failed = int((~good).sum())
     if 2 * failed > draws or good.sum() < 2:
+        if not np.isfinite(statistic(moments.of(np.ones((1, moments.N))))).all():
+            raise IdentificationError(
+                "The regressors are collinear, or absorbed by the effects, in the sample itself to "
+                "the precision that resampling has (half the digits of the fit). Products of "
+                "variables with large means are: use centre=True. Else subtract such means, or "
+                "drop a regressor."
+            )
         raise IdentificationError(
             f"{failed} of {draws} resamples of the {moments.N} entities do not identify the "
             "coefficients: a regressor varies in few entities only, or there are too few of them. "
             "Drop such regressors, or use Sobel's test of the fits."
         )
     notes = [f"bootstrap of {moments.N} entities with their whole paths: {draws} resamples"]
+    if moments.N < FEW_UNITS:
+        notes.append(
+            f"only {comb(2 * moments.N - 1, moments.N)} different resamples of {moments.N} "
+            "entities: intervals of so few are too short"
+        )
     if failed:
         notes.append(
             f"{failed} of {draws} resamples do not identify the coefficients (a regressor is "

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from spatial_agglo.core.bootstrap import check_jobs
 from spatial_agglo.core.threads import one_thread
-from spatial_agglo.errors import OptionError, check_option
+from spatial_agglo.errors import OptionError, check_level, check_option
 from spatial_agglo.mechanisms.conditional import beyond, values_of
-from spatial_agglo.mechanisms.effects import check_level, effects_table, verdict
+from spatial_agglo.mechanisms.effects import effects_table, significant, verdict
 from spatial_agglo.mechanisms.joint import normal_draws, wild_draws
 from spatial_agglo.mechanisms.lag_functions import LagFunctions
 from spatial_agglo.mechanisms.paths import Sample, check_effects, listed
@@ -122,9 +123,10 @@ def spatial_mediation(
     Raises
     ------
     OptionError
-        Names that play two parts, unknown options.
+        Names that play two parts, stand in other terms of the formula, or are those of parameters
+        or of columns of the tables; unknown options.
     WeightsError
-        A panel with gaps, or weights that change over time.
+        A panel with gaps (named), or weights that change over time.
     DataError, IdentificationError, BoundaryError
         As for the estimators.
 
@@ -154,6 +156,7 @@ def spatial_mediation(
     check_effects(effects)
     check_draws(draws)
     check_level(level)
+    check_jobs(n_jobs)
     roles = {"mediator": names, "moderator": () if moderator is None else (moderator,)}
     sample = Sample.of(formula, panel, treatment, roles)
     if moderator is None and not (paths is None and at is None and centre is True):
@@ -300,6 +303,15 @@ class SpatialMediation:
         for part, where in (("own", "In the unit itself"), ("neighbours", "From neighbours")):
             direct, mediated = (self.effects.loc[(path, part)] for path in (DIRECT, MEDIATED))
             text = verdict(direct, mediated, via, self.level, called="mediated effect")
+            absent = [path for path in (DIRECT, MEDIATED) if not self.draws[path, part].any()]
+            if len(absent) == 2:
+                text = f"All zero by construction: this {self.equations[OUTCOME].model} has no lag."
+            elif absent:
+                left = f"the {100 * self.level:g}% bias-corrected interval of the mediated effect"
+                text = (
+                    f"The direct effect is zero by construction, {left} "
+                    f"{'leaves out' if significant(mediated) else 'holds'} zero."
+                )
             said.append(f"{where}: {text[0].lower()}{text[1:]}")
         return " ".join(said)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatial_agglo.core.spectrum import Spectrum
-from spatial_agglo.errors import OptionError, WeightsError, check_option, listing
+from spatial_agglo.errors import OptionError, WeightsError, check_list, check_option, listing
 from spatial_agglo.mechanisms.lag_functions import LagFunctions, one_multiplier, two_multipliers
 from spatial_agglo.mechanisms.paths import Sample, products
 from spatial_agglo.models.fitting import fit
@@ -113,9 +113,16 @@ class Plan:
         """Estimate every equation with the same weights, clustered by entity."""
         if W is None:
             raise WeightsError("Spatial mediation needs W; without one there is mediation().")
+        if self.sample.data.observed is not None:
+            raise WeightsError(
+                "spatial_mediation needs every variable of every unit in every period; at (entity, "
+                f"time) = {self.sample.lacking} they are missing. Fill them in a stated way, for "
+                "example with agglomeration.interpolate(...), or leave those units or periods out "
+                "of the panel (units out of W as well)."
+            )
         known = {name for _, right in self.equations.values() for name in right}
         if durbin is not None:
-            chosen = (durbin,) if isinstance(durbin, str) else tuple(durbin)
+            chosen = (durbin,) if isinstance(durbin, str) else tuple(check_list("durbin", durbin))
             unknown = [name for name in chosen if name not in known]
             if unknown:
                 raise OptionError(
@@ -128,8 +135,11 @@ class Plan:
         for key, (left, right) in self.equations.items():
             data = self.sample.equation(left, right)
             space = Workspace(data, weights) if space is None else space.with_data(data)
-            if space.W is None:  # raises on gaps and on weights that change
-                raise WeightsError("Spatial mediation needs one W.")
+            if space.irregular:
+                raise WeightsError(
+                    "spatial_mediation needs one W for all periods, and these weights change. Use "
+                    "those of one period, or their mean."
+                )
             lagged = {} if durbin is None else {"durbin": [n for n in chosen if n in right]}
             spec = ModelSpec.of(
                 model, effects=effects, likelihood=likelihood, cov="clustered", **lagged

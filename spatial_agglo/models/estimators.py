@@ -168,6 +168,16 @@ def ols(formula: str, panel: Panel, W: Any = None, **options: Unpack[Options]) -
 
     [shared]
 
+    Notes
+    -----
+    Covariances have no count of the k coefficients, as all that is fitted by maximum likelihood
+    here. With n cells, G clusters and m fixed effects (two-way: N + T - 1), m* of them not
+    constant within a cluster: "clustered" has the factor ``max(G / (G - 1), n / (n - m*))``,
+    "robust" ``n / (n - m)``, and "observed" rests on ``sigma2 = e'e / (n - m)``. Two-stage least
+    squares (``fe2sls``, ``stsls``) has ``(n - m) / (n - m - k)`` on top of that, so that the two
+    differ by it where they stand side by side. The default is "observed" here, "clustered" in
+    ``stepwise``, ``mediation`` and ``fe2sls``, "robust" in ``stsls``.
+
     Examples
     --------
     >>> import spatial_agglo as sa

@@ -74,7 +74,8 @@ def stsls(
         With or without Wy and WX. "ols" and "slx" need ``endogenous``.
     effects : {"two-way", "entity", "time", "none"}
     endogenous : list of str
-        Regressors of the formula that are correlated with the errors, besides Wy.
+        Regressors of the formula that are correlated with the errors, besides Wy; every term
+        that contains one of them (its square, its products) with it.
     instruments : list of str
         Columns, or terms as in a formula (``"np.log(z)"``), that are not in the equation.
         Needed for ``endogenous``; without it they are further instruments of Wy.
@@ -86,7 +87,8 @@ def stsls(
         The regressors whose spatial lag enters ("sdm", "slx"); by default all the exogenous
         ones. The lag of an endogenous regressor is endogenous too and counts as one more.
     cov : str or record of options
-        "robust" (to heteroskedasticity), "unadjusted" (one variance), "clustered" (by entity;
+        Default "robust" (to heteroskedasticity; :func:`~spatial_agglo.mechanisms.iv.fe2sls` has
+        "clustered"); also "unadjusted" (one variance), "clustered" (by entity;
         ``Clustered([...])`` for columns and two ways), "driscoll-kraay", ``Conley(...)``. With
         ``free = cells - fixed effects`` (two-way: N + T - 1) and k coefficients, "unadjusted"
         has ``sigma2 = e'e / (free - k)`` and the sandwiches the factor that they have
@@ -108,8 +110,8 @@ def stsls(
         fixed effects (named); instruments that tell nothing of a regressor. Weak instruments
         are no error: a note on the result gives their F.
     OptionError
-        An unknown option; endogenous regressors that are not in the formula, instruments that
-        are.
+        An unknown option; endogenous regressors that are not in the formula, terms with them
+        that are not named, instruments that are in the formula.
     FormulaError, DataError, AlignmentError, WeightsError
         The formula, the data or W cannot be used.
 
@@ -184,7 +186,7 @@ def prepared(
 
 def _covariance(cov: Any) -> Any:
     """Return the record of a covariance that 2SLS has."""
-    if isinstance(cov, str):
+    if isinstance(cov, type) or not hasattr(cov, "name"):  # no record: only names are left
         check_option("cov", cov, COVARIANCES)
     if cov == Unadjusted.name:
         return Unadjusted()

@@ -27,7 +27,7 @@ from spatial_agglo.formula import INTERCEPT, Variables, variables
 from spatial_agglo.models.first_stage import Errors, dependent, triangle
 from spatial_agglo.models.specification import ModelSpec, free_cells
 from spatial_agglo.models.workspace import ABSORBED, Workspace
-from spatial_agglo.panel import Panel
+from spatial_agglo.panel import Panel, as_term, functions_of
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,8 @@ def request_of(
     Raises
     ------
     OptionError
-        Unknown or repeated names, lags below 1, nothing to lag.
+        Unknown or repeated names, terms with an endogenous regressor that are not named, lags
+        below 1, nothing to lag.
     """
     if isinstance(lags, bool) or not isinstance(lags, (int, np.integer)) or lags < 1:
         raise OptionError(f"lags={lags!r} must be a whole number of at least 1.")
@@ -193,6 +194,15 @@ def request_of(
             f"{listing(data.regressors, 20)}. An endogenous regressor stands in the formula; "
             "instruments=[...] names what is outside it."
         )
+    for name in wanted:
+        moving = functions_of(name, data.regressors, data.panel.columns)
+        exogenous = [term for term in moving if term not in wanted]
+        if exogenous:
+            raise OptionError(
+                f"{listing(exogenous)} contain(s) the endogenous regressor {name!r} and cannot be "
+                "exogenous. Name them in endogenous=[...] as well, with an instrument for each "
+                f"(if z is one for {name!r}: its product or square, I(z**2)), or drop them."
+            )
     if lag_outside and outside is None:
         raise OptionError("lag_instruments=True has nothing to lag: name instruments=[...].")
     return Request(
@@ -231,7 +241,8 @@ def _match(name: str, known: tuple[str, ...]) -> str:
 
 def _evaluate(terms: list[str], data: Variables) -> Variables:
     left = data.formula.split("~")[0]
-    found = variables(f"{left} ~ {' + '.join(terms)}", data.panel)
+    wanted = [as_term("instruments", term, data.panel.columns) for term in terms]
+    found = variables(f"{left} ~ {' + '.join(wanted)}", data.panel)
     if not found.regressors:
         raise FormulaError(f"instruments={terms!r} name no variable.")
     inside = [name for name in found.regressors if name in (data.outcome, *data.regressors)]

@@ -10,9 +10,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spatial_agglo.errors import DataError, check_option, listing
+from spatial_agglo.errors import DataError, OptionError, check_option, listing
 from spatial_agglo.panel.periods import check_steps, lags_of
-from spatial_agglo.panel.rows import check_cells, check_keys, keys, numeric, sorted_unique
+from spatial_agglo.panel.rows import (
+    check_cells,
+    check_keys,
+    keys,
+    numeric,
+    plain_labels,
+    sorted_unique,
+)
 
 #: What to do about cells without data.
 UNBALANCED = ("error", "allow")
@@ -27,7 +34,8 @@ class Panel:
         Long format, rows in any order. The frame is copied, never changed.
     entity, time : column labels, optional
         Leave both out when the index of ``data`` is an (entity, time) MultiIndex. Leave
-        ``time`` out alone for a cross-section: a panel of one period.
+        ``time`` out alone for a cross-section: a panel of one period. Labels are sorted; those
+        of an ordered categorical in its order, of an unordered one by the labels themselves.
     unbalanced : {"error", "allow"}
         "error": every unit needs a row, and a value in every variable that is used, in every
         period. "allow": cells without a row, or with a missing value in one of the variables of
@@ -80,6 +88,7 @@ class Panel:
         if data.empty:
             raise DataError("Panel needs at least one row; the frame is empty.")
         entities, times, body = keys(data, entity, time)
+        entities, times = plain_labels(entities), plain_labels(times)
         names = (entity or entities.name or "entity", time or times.name or "time")
         check_keys(entities, names[0])
         check_keys(times, names[1])
@@ -210,11 +219,12 @@ class Panel:
         Raises
         ------
         DataError
-            Periods that do not follow each other at equal steps (2001, 2002, 2004), or labels
-            without a distance (text other than whole numbers); lags as long as the panel; no
-            such column; a column of that name is there already.
+            Periods that do not follow each other at equal steps (2001, 2002, 2004), or run
+            backwards (an ordered categorical), or labels without a distance (text other than
+            whole numbers); lags as long as the panel; no such column; a column of that name is
+            there already.
         OptionError
-            Lags that are not whole numbers of at least 1.
+            Lags that are not whole numbers of at least 1; ``common`` is not True or False.
 
         Examples
         --------
@@ -228,6 +238,8 @@ class Panel:
         [('a', 1), ('b', 1)]
         """
         wanted = lags_of(columns, lags)
+        if not isinstance(common, bool):
+            raise OptionError(f"common={common!r} must be True or False.")
         longest = max(max(own) for own in wanted.values())
         if longest >= self.T:
             raise DataError(

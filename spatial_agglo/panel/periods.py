@@ -12,7 +12,9 @@ from spatial_agglo.errors import DataError, OptionError, listing
 
 
 def check_steps(times: pd.Index, what: str) -> None:
-    """Raise unless the periods follow each other at equal steps."""
+    """Raise unless the periods follow each other at equal steps forward."""
+    if isinstance(times, pd.CategoricalIndex):
+        times = times.astype(times.categories.dtype)
     if isinstance(times, pd.DatetimeIndex):
         months = 12 * times.year + times.month
         monthly = months.is_unique and (times.day.nunique() == 1 or times.is_month_end.all())
@@ -29,6 +31,12 @@ def check_steps(times: pd.Index, what: str) -> None:
             "defined. Use numbers (years), pandas Periods or dates."
         )
     steps = np.diff(numbers)
+    if (steps <= 0).any():
+        raise DataError(
+            f"The periods run backwards, {listing(times)}: an ordered categorical is kept in its "
+            f"order, in which {what} would come from later periods. Convert them to numbers, or "
+            "give the categories in the order of time."
+        )
     odd = np.flatnonzero(~np.isclose(steps, np.median(steps), rtol=1e-6, atol=0.0))
     if odd.size:
         raise DataError(

@@ -81,6 +81,16 @@ def check_keys(labels: pd.Index, name: Hashable) -> None:
         )
 
 
+def plain_labels(labels: pd.Index) -> pd.Index:
+    """Return a category's labels as such, unless the category is ordered.
+
+    The order of the levels of an unordered category means nothing, but pandas would sort by it.
+    """
+    if isinstance(labels, pd.CategoricalIndex) and not labels.ordered:
+        return labels.astype(labels.categories.dtype)
+    return labels
+
+
 def sorted_unique(labels: pd.Index, name: Hashable) -> pd.Index:
     """Return the labels that occur, sorted."""
     unique = pd.Index(labels.unique(), name=name)

@@ -5,6 +5,7 @@
 `results_table`             one or more fits, as papers lay them out
 `selection_table`           the tests that choose a model, and the verdict
 `moran_table`               Moran's I by period
+`sdm_table`                 a spatial Durbin model, a row per regressor
 `regression_table`          regressions column by column, with tests of instruments
 `descriptives_table`        means, spreads and ranges
 `equations_table`           the equations of a mediation
@@ -36,6 +37,7 @@ from spatial_agglo.errors import OutputError
 from spatial_agglo.report.composite_figure import composite_over_time, composite_ranking
 from spatial_agglo.report.decision_figure import decision_table, decision_tree
 from spatial_agglo.report.descriptives import descriptives_table
+from spatial_agglo.report.durbin_table import sdm_table
 from spatial_agglo.report.effects_map import map_effects
 from spatial_agglo.report.esda_figures import cluster_map, moran_scatters, significance_map
 from spatial_agglo.report.figures import impacts_plot, moran_over_time, moran_scatter, save
@@ -89,6 +91,7 @@ __all__ = [
     "regression_table",
     "results_table",
     "save",
+    "sdm_table",
     "selection_table",
     "sensitivity_table",
     "significance_map",

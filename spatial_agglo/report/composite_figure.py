@@ -23,7 +23,9 @@ from spatial_agglo.report.style import (
     axes,
     broken,
     finish,
+    period_positions,
     root_figure,
+    whole_ticks,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ def composite_over_time(
     table = index.scores.unstack(level=0).reindex(times)
     ranked = index.ranking(times[-1] if time is None else time)
     chosen = list(ranked.index[:top])
-    at, ticks = _positions(times)
+    at, ticks = period_positions(times)
     shown = {name: broken(str(name), BESIDE) for name in chosen}
     lines = sum(text.count("\n") + 1 for text in shown.values())
     ax = axes(ax, (WIDTH, max(2.6, 0.9 + 1.3 * lines * LINE / 72.0)))
@@ -106,7 +108,7 @@ def composite_over_time(
         step = max(1, len(at) // 6)
         ax.set_xticks(at[::step], ticks[::step])
     else:
-        _whole_ticks(ax, at)
+        whole_ticks(ax, at)
     ax.set_xlim(at.min(), at.max())
     ax.margins(y=0.06)
     label = str(times.name)
@@ -184,23 +186,7 @@ def composite_ranking(
 
 
 def _label(index: CompositeIndex) -> str:
-    name = str(index.scores.name)
-    return name[:1].upper() + name[1:]
-
-
-def _positions(times: pd.Index) -> tuple[NDArray, list[str] | None]:
-    """Where periods stand on the axis: numbers as they are, other labels one by one."""
-    if pd.api.types.is_numeric_dtype(times):
-        return times.to_numpy(dtype=float), None
-    return np.arange(len(times), dtype=float), [period_text(time) for time in times]
-
-
-def _whole_ticks(ax: Axes, at: NDArray) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    if np.all(at == np.round(at)):
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+    return str(index.scores.name)
 
 
 def _names_beside(ax: Axes, table: pd.DataFrame, colours: list[str], shown: dict[Any, str]) -> None:

@@ -48,6 +48,8 @@ COVARIANCES = {
     "robust": "robust to heteroskedasticity",
     "unadjusted": "independent errors of one variance",
 }
+#: Standard errors clustered by fewer than this are too small, and stars too many.
+FEW_CLUSTERS = 10
 KERNELS = {"bartlett": "Bartlett"}
 #: Matrices by the part they have in a model.
 W, W_DURBIN, W_ERROR = "W", "W of the regressors", "W of the error process"
@@ -66,6 +68,11 @@ def model_name(fit: FitResult) -> str:
     """Return the name of a model in full, with its abbreviation."""
     short = fit.model.upper()
     full = MODELS.get(fit.model)
+    if not has_likelihood(fit):
+        if fit.model == "ols":
+            short = "2SLS" if fit.spec.fixed == "none" else "FE-2SLS"
+        else:
+            short += f", {TWO_STAGE}"
     if full and fit.spec.dynamic is not None:
         full = f"Dynamic {full[:1].lower()}{full[1:]}"
     return f"{full} ({short})" if full else short
@@ -285,7 +292,21 @@ def remarks(fit: FitResult, *, technical: bool = False) -> list[str]:
     stability = fit.details.get("stability")
     if stability is not None and not any(note.startswith("NOT STABLE") for note in out):
         out.append(_stability(fit))
-    return out + _without_error(fit)
+    return [*out, *_few_clusters(fit), *_without_error(fit)]
+
+
+def _few_clusters(fit: FitResult) -> list[str]:
+    """Say that there are too few clusters for what rests on many of them."""
+    cov, data = fit.spec.cov, fit.workspace.data
+    if not isinstance(cov, covariances.Clustered):
+        return []
+    counts = [np.unique(cluster_labels(data.panel, by)[data.cells]).size for by in cov.by]
+    if min(counts) >= FEW_CLUSTERS:
+        return []
+    return [
+        f"with {_count(min(counts), 'cluster')} standard errors are not reliable, most often too "
+        "small, and stars with them"
+    ]
 
 
 def _stability(fit: FitResult) -> str:

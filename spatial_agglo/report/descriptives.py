@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from spatial_agglo.errors import DataError, check_option
 from spatial_agglo.panel import Panel, numeric
-from spatial_agglo.report.formats import number
-from spatial_agglo.report.regression_tables import check_decimals
+from spatial_agglo.report.formats import MILLION, in_row
 from spatial_agglo.report.table import Table
+from spatial_agglo.report.terms import check_decimals
 
 #: What a table of descriptives may have, in the order of the papers.
 DESCRIPTIVES = {
@@ -24,6 +24,8 @@ DESCRIPTIVES = {
     "p75": "upper quartile",
     "max": "largest",
 }
+#: A variable of this mean or spread is written without decimals.
+THOUSANDS = 1e3
 
 
 def descriptives_table(
@@ -45,6 +47,8 @@ def descriptives_table(
         Over the cells that have a value; "sd" has the divisor N - 1.
     labels : mapping of name to str, optional
     decimals : int
+        At least: a variable of small numbers has more, so that two significant digits are left;
+        one whose mean or spread is a thousand or more has none, and commas.
 
     Returns
     -------
@@ -78,7 +82,8 @@ def descriptives_table(
         values = values[~np.isnan(values)]
         if not values.size:
             raise DataError(f"{name!r} has no value in any cell: there is nothing to describe.")
-        lines[written[name]] = [_statistic(values, what, decimals) for what in statistics]
+        write = _writer(values, decimals)
+        lines[written[name]] = [write(what) for what in statistics]
     heads = [{"sd": "SD", "N": "N"}.get(what, what.capitalize()) for what in statistics]
     body = pd.DataFrame.from_dict(lines, orient="index", columns=heads, dtype=object)
     body.index.name = "Variable"
@@ -94,11 +99,20 @@ def _numeric_columns(panel: Panel) -> list[Hashable]:
     return [name for name, kind in panel.dtypes.items() if pd.api.types.is_numeric_dtype(kind)]
 
 
-def _statistic(values: np.ndarray, what: str, decimals: int) -> str:
-    if what == "N":
-        return f"{values.size:,}"
-    if what == "sd":
-        return number(values.std(ddof=1) if values.size > 1 else np.nan, decimals)
+def _writer(values: np.ndarray, decimals: int) -> Callable[[str], str]:
+    """Return what writes the statistics of a variable, all with the same decimals."""
+    sd = float(values.std(ddof=1)) if values.size > 1 else float("nan")
+    mean = float(values.mean())
     quantiles = {"min": 0.0, "p25": 0.25, "p50": 0.5, "p75": 0.75, "max": 1.0}
-    value = values.mean() if what == "mean" else np.quantile(values, quantiles[what])
-    return number(float(value), decimals)
+    number = in_row([mean, sd], decimals)
+    if max(abs(mean), 0.0 if np.isnan(sd) else sd) >= THOUSANDS:
+        number = in_row([MILLION], 0)
+
+    def write(what: str) -> str:
+        if what == "N":
+            return f"{values.size:,}"
+        if what in quantiles:
+            return number(float(np.quantile(values, quantiles[what])))
+        return number(mean if what == "mean" else sd)
+
+    return write

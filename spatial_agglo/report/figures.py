@@ -35,6 +35,8 @@ from spatial_agglo.report.style import (
     finish,
     legend_above,
     legend_columns,
+    period_positions,
+    whole_ticks,
 )
 from spatial_agglo.weights.matrix import as_weights
 from spatial_agglo.weights.panel_weights import PanelWeights
@@ -187,7 +189,7 @@ def moran_over_time(
     names = _drawn(frame, variables)
     periods = frame.index.unique(1)
     parts = [frame.xs(name, level=0).reindex(periods) for name in names]
-    at, ticks = _positions(periods)
+    at, ticks = period_positions(periods)
     ax = axes(ax, (WIDTH, 2.5))
     _null_band(ax, at, parts)
     for part, colour, marker in zip(parts, COLOURS, MARKERS, strict=False):
@@ -200,7 +202,7 @@ def moran_over_time(
         step = max(1, len(at) // 6)
         ax.set_xticks(at[::step], ticks[::step])
     else:
-        _whole_ticks(ax, at)
+        whole_ticks(ax, at)
     name = str(frame.index.names[1])
     ax.set_xlabel(name[:1].upper() + name[1:])
     ax.set_ylabel("Moran's I")
@@ -316,9 +318,11 @@ def save(figure: Figure, folder: str | PathLike[str], stem: str) -> list[Path]:
 
 
 def _widen(ax: Axes, x: NDArray, y: NDArray) -> None:
-    """Leave room for the labels of points and corners."""
+    """Follow the data and the centre, with room for the labels of points and corners."""
     for values, set_limits in ((x, ax.set_xlim), (y, ax.set_ylim)):
-        low, high = min(values.min(), -1.0), max(values.max(), 1.0)
+        low, high = min(values.min(), 0.0), max(values.max(), 0.0)
+        if low == high:
+            low, high = -1.0, 1.0
         set_limits(low - 0.12 * (high - low), high + 0.12 * (high - low))
 
 
@@ -361,26 +365,15 @@ def _null_band(ax: Axes, at: NDArray, parts: Sequence[pd.DataFrame]) -> None:
     expected = parts[0]["expected"].to_numpy()
     variances = [part["variance"].to_numpy() for part in parts]
     half = DEVIATIONS * np.sqrt(np.max(variances, axis=0))
-    if len(at) > 1:
-        ax.fill_between(at, expected - half, expected + half, color=PALE, lw=0, zorder=1)
-    else:
-        ax.errorbar(at, expected, yerr=half, color=PALE, lw=8, zorder=1)
+    ax.fill_between(at, expected - half, expected + half, color=PALE, lw=0, zorder=1)
+    known = np.concatenate([[False], np.isfinite(half), [False]])
+    alone = known[1:-1] & ~known[:-2] & ~known[2:]
+    if alone.any():  # between periods without a value a band has no width
+        ends = half[alone]
+        ax.errorbar(
+            at[alone], expected[alone], yerr=ends, fmt="none", ecolor=PALE, elinewidth=8, zorder=1
+        )
     ax.plot(at, expected, color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=2)
-
-
-def _positions(periods: pd.Index) -> tuple[NDArray, list[str] | None]:
-    """Where periods stand on the axis: numbers as they are, other labels one by one."""
-    if pd.api.types.is_numeric_dtype(periods):
-        return periods.to_numpy(dtype=float), None
-    return np.arange(len(periods), dtype=float), [period_text(period) for period in periods]
-
-
-def _whole_ticks(ax: Axes, at: NDArray) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    if np.all(at == np.round(at)):
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
 
 
 def _moran_legend(ax: Axes, names: Sequence[Hashable]) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 #: Significance levels and their marks, the smallest first.
 STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
 LEGEND = ", ".join(f"{mark} p < {level:g}" for level, mark in STARS) + "."
+#: Decimals that a row of a table may have; a row that needs more is written in powers of ten.
+MOST_DECIMALS = 9
+#: From here on numbers go without decimals, with commas between thousands.
+MILLION = 1e6
 
 
 class Cell(NamedTuple):
@@ -56,6 +61,28 @@ def number(value: float, decimals: int = 4, *, scientific: bool = True) -> str:
     if scientific and math.isfinite(value) and (abs(value) >= 1e6 or (vanishes and value != 0.0)):
         return f"{value:.{max(decimals - 1, 1)}e}"
     return text.removeprefix("-") if vanishes else text
+
+
+def in_row(values: Iterable[float], decimals: int) -> Callable[[float], str]:
+    """Return what writes the numbers of one row alike, so that they can be compared.
+
+    The largest of the values has at least two significant digits: small numbers get more
+    decimals than ``decimals``. From a million on there are commas instead of decimals.
+
+    Examples
+    --------
+    >>> write = in_row([0.00149, 0.00066], 3)
+    >>> write(0.00149), write(0.00066), in_row([2.4e7], 3)(2.4e7)
+    ('0.0015', '0.0007', '24,000,000')
+    """
+    sizes = [abs(value) for value in map(float, values) if math.isfinite(value)]
+    size = max(sizes, default=0.0)
+    if size >= MILLION:
+        return lambda value: "n/a" if math.isnan(value) else f"{float(value):,.0f}"
+    needed = 1 - math.floor(math.log10(size)) if size else 0
+    if needed > MOST_DECIMALS:
+        return lambda value: number(value, decimals)
+    return lambda value: number(value, max(decimals, needed), scientific=False)
 
 
 def p_text(p_value: float) -> str:

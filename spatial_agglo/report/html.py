@@ -64,6 +64,8 @@ def render(layout: Layout) -> str:
     if layout.spans:
         spans = (
             f'<th class="span" colspan="{count}" scope="colgroup"><i>{html.escape(text)}</i></th>'
+            if text
+            else f'<th colspan="{count}"></th>'
             for text, count in layout.spans
         )
         out.append(f"<tr><th></th>{''.join(spans)}</tr>")
@@ -150,6 +152,8 @@ def row_label(label: str) -> str:
     """
     if label in SYMBOLS:
         return f"<i>{SYMBOLS[label]}</i>"
+    if label == "R2 within":
+        return f"<i>{SYMBOLS['R2']}</i> within"
     parts = [html.escape(part) for part in _LAG.split(label.removesuffix(_BEFORE))]
     below = "<sub><i>t</i>−1</sub>" * label.endswith(_BEFORE)
     return "<i>W</i>×".join(parts) + below

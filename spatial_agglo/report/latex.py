@@ -14,6 +14,7 @@ SYMBOLS = {
     "phi": r"$\phi$",
     "sigma2": r"$\sigma^2$",
     "R2": r"$R^2$",
+    "R2 within": r"$R^2$ within",
 }
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -155,9 +156,10 @@ def _heads(layout: Layout) -> list[str]:
         cells, rules, end = [], [], 1
         for text, count in layout.spans:
             cells.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(text)}}}")
-            rules.append(rf"\cmidrule(lr){{{end + 1}-{end + count}}}")
+            if text:
+                rules.append(rf"\cmidrule(lr){{{end + 1}-{end + count}}}")
             end += count
-        out = [" & ".join(["", *cells]).strip() + r" \\", "".join(rules)]
+        out = [" & ".join(["", *cells]).strip() + r" \\", *["".join(rules)][: len(rules)]]
     return [*out, _row(escape(layout.corner), [escape(head) for head in layout.heads])]
 
 

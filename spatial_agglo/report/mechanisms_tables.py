@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from spatial_agglo.errors import OptionError
 from spatial_agglo.report.describe import sentence, settings
-from spatial_agglo.report.formats import LEGEND, in_words, number, p_text, stars
-from spatial_agglo.report.table import Table
+from spatial_agglo.report.formats import LEGEND, in_row, in_words, p_text, stars
+from spatial_agglo.report.table import Table, in_order
 from spatial_agglo.report.tables import results_table
+from spatial_agglo.report.terms import check_decimals
 
 if TYPE_CHECKING:
     from spatial_agglo.mechanisms.conditional import ModeratedMediation
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Columns of effects: heading, sub-heading and the column of the frame.
 ESTIMATE, ERROR, P = ("", "Effect"), ("", "Std. error"), ("", "p")
+#: What p values and stars rest on: the interval that the verdict speaks of.
+LEGENDS = f"p: that of the bias-corrected interval which just reaches zero. {LEGEND}"
 #: What the words of the frames become.
 WORDS = {"own": "Own", "neighbours": "Neighbours'", "total": "Total"}
 
@@ -45,6 +47,7 @@ def equations_table(
         Regressors whose rows come first, in this order.
     parentheses : {"z", "se"}
     decimals : int
+        At least: rows of small numbers have more, so that two significant digits are left.
 
     Returns
     -------
@@ -72,13 +75,17 @@ def equations_table(
     order = [*head, *(key for key in keys if key[0] != "Main")]
     body = pd.DataFrame(
         [table.body.loc[key].tolist() for key in order],
-        index=_in_order(order, list(table.body.index.names)),
+        index=in_order(order, list(table.body.index.names)),
         columns=pd.MultiIndex.from_tuples(
             [(number, fit.workspace.data.outcome) for number, fit in named.items()]
         ),
         dtype=object,
     )
-    return replace(table, title=title, body=body)
+    said = (
+        "Stars: of the equations' own standard errors. Effects and products are judged by their "
+        "bootstrap intervals, which may say otherwise."
+    )
+    return replace(table, title=title, body=body, notes=(*table.notes, said))
 
 
 def mediation_table(found: Mediation, *, decimals: int = 3) -> Table:
@@ -88,6 +95,7 @@ def mediation_table(found: Mediation, *, decimals: int = 3) -> Table:
     ----------
     found : Mediation
     decimals : int
+        At least: rows of small numbers have more, so that two significant digits are left.
 
     Returns
     -------
@@ -112,7 +120,7 @@ def mediation_table(found: Mediation, *, decimals: int = 3) -> Table:
         parts.append(found.contrasts)
     body = _body(pd.concat(parts), rows, ["block", "effect"], found.level, decimals)
     notes = [
-        *_legend(found.level),
+        LEGENDS,
         "n/a: a ratio of estimates has no variance, so it has intervals but no standard error.",
         *settings(found.equations),
         *_said(found.notes),
@@ -130,6 +138,7 @@ def conditional_table(found: ModeratedMediation, *, decimals: int = 3) -> Table:
     ----------
     found : ModeratedMediation
     decimals : int
+        At least: rows of small numbers have more, so that two significant digits are left.
 
     Returns
     -------
@@ -169,7 +178,7 @@ def conditional_table(found: ModeratedMediation, *, decimals: int = 3) -> Table:
         "and (9), where each is alone."
     )
     notes = (
-        *_legend(found.level),
+        LEGENDS,
         *settings(found.equations),
         *_said(found.notes),
         alone,
@@ -186,6 +195,7 @@ def spatial_mediation_table(found: SpatialMediation, *, decimals: int = 3) -> Ta
     ----------
     found : SpatialMediation
     decimals : int
+        At least: rows of small numbers have more, so that two significant digits are left.
 
     Returns
     -------
@@ -222,7 +232,7 @@ def spatial_mediation_table(found: SpatialMediation, *, decimals: int = 3) -> Ta
         frame = pd.concat([effects, shown])
     body = _body(frame, rows, ["block", "effect"], found.level, decimals)
     notes = [
-        *_legend(found.level),
+        LEGENDS,
         *settings(found.equations),
         *_said(_own_notes(found)),
         "Own: what a change of the treatment in a unit does to it. Neighbours': what the same "
@@ -260,33 +270,32 @@ def _body(
     decimals: int,
 ) -> pd.DataFrame:
     """Write the columns that all frames of effects have."""
-    if isinstance(decimals, bool) or not (isinstance(decimals, int) and 0 <= decimals <= 12):
-        raise OptionError(f"decimals={decimals!r} must be a whole number from 0 to 12.")
+    check_decimals(decimals)
     percent = f"{100 * level:g}%"
     heads = {
         "bc": f"Bias-corrected {percent}",
         "percentile": f"Percentile {percent}",
     }
     p = frame["p_value"].to_numpy()
+    write = [
+        in_row(pair, decimals) for pair in zip(frame["estimate"], frame["std_error"], strict=True)
+    ]
+
+    def column(name: str) -> list[str]:
+        return [row(value) for row, value in zip(write, frame[name], strict=True)]
+
+    effects = zip(column("estimate"), p, strict=True)
     columns = {
-        ESTIMATE: [
-            number(value, decimals) + stars(chance)
-            for value, chance in zip(frame["estimate"], p, strict=True)
-        ],
-        ERROR: [number(value, decimals) for value in frame["std_error"]],
+        ESTIMATE: [text + stars(chance) for text, chance in effects],
+        ERROR: column("std_error"),
     }
     for kind, head in heads.items():
         for end in ("lower", "upper"):
-            values = frame[f"{kind}_{end}"]
-            columns[head, end.capitalize()] = [number(value, decimals) for value in values]
+            columns[head, end.capitalize()] = column(f"{kind}_{end}")
     columns[P] = [p_text(value) for value in p]
     return pd.DataFrame(
-        {key: pd.array(column, dtype=object) for key, column in columns.items()}
-    ).set_axis(_in_order(list(rows), names), axis=0)
-
-
-def _legend(level: float) -> list[str]:
-    return [f"p: that of the percentile interval which just reaches zero. {LEGEND}"]
+        {key: pd.array(cells, dtype=object) for key, cells in columns.items()}
+    ).set_axis(in_order(list(rows), names), axis=0)
 
 
 def _own_notes(found: SpatialMediation) -> list[str]:
@@ -311,13 +320,3 @@ def _sobel(found: Mediation) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _in_order(keys: Sequence[tuple[str, ...]], names: list[str]) -> pd.MultiIndex:
-    """Make an index whose levels are in the order of the table, so that look-ups are fast."""
-    levels = [list(dict.fromkeys(parts)) for parts in zip(*keys, strict=True)]
-    codes = [
-        [level.index(part) for part in parts]
-        for level, parts in zip(levels, zip(*keys, strict=True), strict=True)
-    ]
-    return pd.MultiIndex(levels=levels, codes=codes, names=names)

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from spatial_agglo.errors import OptionError, check_option, listing
+from spatial_agglo.errors import check_option
 from spatial_agglo.formula import INTERCEPT
 from spatial_agglo.mechanisms.iv import CRAGG, WALD, IVResult
 from spatial_agglo.mechanisms.regressions import Regressions, side_by_side
 from spatial_agglo.models.two_stage import TwoStageResult
 from spatial_agglo.report import rows
 from spatial_agglo.report.describe import covariance_text, key_names, listed, notes_of
-from spatial_agglo.report.formats import LEGEND, number, p_text
-from spatial_agglo.report.table import Table
+from spatial_agglo.report.formats import LEGEND, in_row, number, p_text
+from spatial_agglo.report.table import Table, in_order
+from spatial_agglo.report.terms import check_decimals, check_terms
 
 if TYPE_CHECKING:
     from spatial_agglo.models.results import FitResult
@@ -80,7 +81,8 @@ def regression_table(
     parentheses : {"t", "se"}
         What stands below a coefficient.
     decimals : int
-        Of coefficients and standard errors; t has two.
+        Of coefficients and standard errors, at least: rows of small numbers have more, so that
+        two significant digits are left. t has two.
     first_stages : bool
         Whether every column by FE-2SLS has its first stages before it.
     constant : bool
@@ -116,25 +118,30 @@ def regression_table(
     check_decimals(decimals)
     regressions = _collected(found)
     columns = _columns(regressions, first_stages)
-    _check_terms([fit for _, fit, _ in columns], keep, labels)
+    fits = [fit for _, fit, _ in columns]
+    terms = dict.fromkeys(name for fit in fits for name in fit.names if name != "sigma2")
+    check_terms(list(terms), [fit.workspace.data.outcome for fit in fits], keep, labels)
     named = dict(labels or {})
-    write = rows.writer(parentheses, decimals)
+    sizes = rows.sizes_of(
+        lambda write: [list(_coefficients(fit, write, keep, named)) for fit in fits]
+    )
+    write = rows.writer(parentheses, decimals, sizes)
+    levels = [fit.constant for fit in fits if fit.constant is not None]
     cells: list[Cells] = []
     for _, fit, stage_of in columns:
         own = dict(_coefficients(fit, write, keep, named))
         if constant and fit.constant is not None and INTERCEPT not in fit.names:
-            own["", CONSTANT, "estimate"] = number(fit.constant, decimals)
+            own["", CONSTANT, "estimate"] = in_row(levels, decimals)(fit.constant)
         own.update(_foot(fit, keep))
         own.update(_instruments(fit, stage_of, first_stages))
         cells.append(own)
     order = _order(cells, keep, named)
     body = pd.DataFrame(
         {j: [column.get(key, "") for key in order] for j, column in enumerate(cells)},
-        index=_index(order),
+        index=in_order(order, ["block", "term", "statistic"]),
         dtype=object,
     )
     body.columns = _heads(regressions, columns, named)
-    fits = [fit for _, fit, _ in columns]
     outcomes = dict.fromkeys(named.get(o, o) for o in regressions.statistics["outcome"])
     return Table(
         title or f"Regressions of {', '.join(outcomes)}",
@@ -269,17 +276,7 @@ def _order(
     return sorted(keys, key=lambda key: (*place(key), terms.index(key[:2])))
 
 
-def _index(keys: Sequence[rows.Key]) -> pd.MultiIndex:
-    """Make an index whose levels are in the order of the table, so that look-ups are fast."""
-    parts = [list(dict.fromkeys(part)) for part in zip(*keys, strict=True)]
-    codes = [
-        [level.index(part) for part in given]
-        for level, given in zip(parts, zip(*keys, strict=True), strict=True)
-    ]
-    return pd.MultiIndex(levels=parts, codes=codes, names=["block", "term", "statistic"])
-
-
-# --- notes and checks -------------------------------------------------------------------------
+# --- notes ------------------------------------------------------------------------------------
 
 
 def _notes(
@@ -310,44 +307,22 @@ def _notes(
         yield f"{text}."
     if constant:
         yield "constant with fixed effects: for a unit and a period of mean effect."
-    cut = {fit.workspace.data.panel.cut.size for fit in found.fits.values()} - {0}
-    if cut:
-        yield f"Left out for lags: {' or '.join(f'{size:,}' for size in sorted(cut))} cells."
+    cuts = {name: fit.workspace.data.panel.cut.size for name, fit in found.fits.items()}
+    if any(cuts.values()):
+        yield f"Left out for lags: {_by_column(cuts)}."
     skip = ("two-stage least squares: there is", "endogenous: ")
     for note in notes_of(found.fits):
         if not any(part in note.lower() for part in skip):
             yield note
 
 
-def _check_terms(
-    fits: Sequence[FitResult], keep: Sequence[str] | None, labels: Mapping[str, str] | None
-) -> None:
-    terms = dict.fromkeys(name for fit in fits for name in fit.names if name != "sigma2")
-    if keep is not None:
-        if isinstance(keep, str) or not all(isinstance(name, str) for name in keep):
-            raise OptionError(f"keep must be a list of terms; got {keep!r}.")
-        unknown = [name for name in keep if name not in terms]
-        if unknown or not keep:
-            raise OptionError(
-                f"keep names {listing(unknown) or 'nothing'}; the terms are {listing(terms, 20)}."
-            )
-    known = {*terms, *(fit.workspace.data.outcome for fit in fits)}
-    unknown = [name for name in labels or () if name not in known]
-    if unknown:
-        raise OptionError(
-            f"labels name {listing(unknown)}, neither a term nor an outcome; there are "
-            f"{listing(sorted(known), 20)}."
-        )
-    written = [(labels or {}).get(name, name) for name in terms]
-    twice = sorted({text for text in written if written.count(text) > 1})
-    if twice:
-        raise OptionError(f"labels give {listing(twice)} to more than one term.")
-
-
-def check_decimals(decimals: int) -> None:
-    """Raise unless a number of decimals is one."""
-    if not (isinstance(decimals, int) and 0 <= decimals <= 12):
-        raise OptionError(f"decimals={decimals!r} must be a whole number from 0 to 12.")
+def _by_column(cuts: Mapping[str, int]) -> str:
+    """Say how many cells are left out, by column where that differs."""
+    sizes = [size for size in dict.fromkeys(cuts.values()) if size]
+    if len(set(cuts.values())) == 1:
+        return f"{sizes[0]:,} cells"
+    columns = {size: [name for name, own in cuts.items() if own == size] for size in sizes}
+    return "; ".join(f"{size:,} cells in {listed(names)}" for size, names in columns.items())
 
 
 def _yes(value: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from spatial_agglo.formula import INTERCEPT
 from spatial_agglo.models.two_stage import TwoStageResult
 from spatial_agglo.report.describe import has_likelihood, sizes
-from spatial_agglo.report.formats import number, p_text, stars
+from spatial_agglo.report.formats import in_row, number, p_text, stars
 
 if TYPE_CHECKING:
     from spatial_agglo.impacts import Impacts
@@ -42,6 +42,7 @@ ORDER = (
     "lambda",
     "phi",
     "sigma2",
+    "Controls",
     "N",
     "Units",
     "Periods",
@@ -54,10 +55,12 @@ FIXED = ("Spatial", "Variance", "Instruments", "Fit")
 Key = tuple[str, str, str]
 Cells = Iterator[tuple[Key, str]]
 Writer = Callable[[str, str, float, float, float, bool], Cells]
+#: Numbers that stand in a row, by block and term.
+Sizes = dict[tuple[str, str], list[float]]
 
 
-def place(key: Key) -> tuple[int, int]:
-    """Return where a row stands: its block, and its place in it where that is fixed.
+def place(key: Key, keep: Sequence[str] | None = None) -> tuple[int, int]:
+    """Return where a row stands: its block, and its place in it where that is fixed or asked for.
 
     Examples
     --------
@@ -68,11 +71,49 @@ def place(key: Key) -> tuple[int, int]:
     within = int(term == INTERCEPT)
     if block in FIXED:
         within = next(i for i, name in enumerate(ORDER) if term.startswith(name))
+    elif keep is not None:
+        within = list(keep).index(_shown_as(term, keep))
     return BLOCKS.index(block), within
 
 
-def writer(parentheses: str, decimals: int) -> Writer:
+def kept(key: Key, keep: Sequence[str] | None) -> bool:
+    """Tell whether a row is shown: a spatial lag is kept with its regressor.
+
+    Examples
+    --------
+    >>> [kept(("Wx", "W*x", "z"), keep) for keep in (None, ["x"], ["W*x"], ["y"])]
+    [True, True, True, False]
+    """
+    block, term, _ = key
+    return keep is None or block in FIXED or _shown_as(term, keep) in keep
+
+
+def _shown_as(term: str, keep: Sequence[str]) -> str:
+    """Return the name by which a term is asked for: its own, or that of what it is a lag of."""
+    return term if term in keep else term.removeprefix("W*")
+
+
+def written(key: Key, labels: Mapping[str, str] | None) -> Key:
+    """Return a row's key with the label of its term.
+
+    Examples
+    --------
+    >>> written(("Wx", "W*x", "z"), {"x": "Price"})
+    ('Wx', 'W*Price', 'z')
+    """
+    block, term, statistic = key
+    if not labels or block in FIXED:
+        return key
+    own = term.removeprefix("W*")
+    text = labels.get(term, term[: len(term) - len(own)] + labels.get(own, own))
+    return block, text, statistic
+
+
+def writer(parentheses: str, decimals: int, sizes: Sizes | None = None) -> Writer:
     """Return the function that writes an estimate and what stands below it.
+
+    ``sizes``: what the columns have in a row, from :func:`sizes_of`, so that they are written
+    with the same decimals.
 
     Examples
     --------
@@ -84,15 +125,32 @@ def writer(parentheses: str, decimals: int) -> Writer:
         block: str, term: str, estimate: float, se: float, p_value: float, marked: bool = True
     ) -> Cells:
         mark = stars(p_value) if marked else ""
-        yield (block, term, "estimate"), number(estimate, decimals) + mark
-        below = (
-            number(se, decimals)
-            if parentheses == "se"
-            else number(estimate / se, 2, scientific=False)
-        )
+        written = in_row((sizes or {}).get((block, term), [estimate, se]), decimals)
+        yield (block, term, "estimate"), written(estimate) + mark
+        below = written(se) if parentheses == "se" else number(estimate / se, 2, scientific=False)
         yield (block, term, parentheses), f"({below})"
 
     return write
+
+
+def sizes_of(fill: Callable[[Writer], object]) -> Sizes:
+    """Return the estimates and standard errors of every row that a function writes.
+
+    Examples
+    --------
+    >>> sizes_of(lambda write: [dict(write("Main", "x", b, 0.1, 0.5, True)) for b in (1.0, 2.0)])
+    {('Main', 'x'): [1.0, 0.1, 2.0, 0.1]}
+    """
+    found: Sizes = {}
+
+    def note(
+        block: str, term: str, estimate: float, se: float, p_value: float, marked: bool = True
+    ) -> Cells:
+        found.setdefault((block, term), []).extend((float(estimate), float(se)))
+        yield from ()
+
+    fill(note)
+    return found
 
 
 def coefficients(fit: FitResult, write: Writer) -> Cells:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
@@ -20,10 +21,12 @@ from spatial_agglo.report.style import (
     finish,
     legend_above,
     legend_columns,
+    root_figure,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
 
     from spatial_agglo.mechanisms.conditional import ModeratedMediation
 
@@ -35,6 +38,8 @@ DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)))
 REACH = (0.01, 0.99)
 #: Share of the width from either side in which a name is written inwards.
 EDGE = 0.08
+#: Share of the width that is left beside a line.
+MARGIN = 0.03
 #: Most ticks of the rug.
 MARKS = 400
 
@@ -105,13 +110,16 @@ def simple_slopes(
         )[:, [place is not None for place in at]]
         line = level + rows @ values
         half = z * np.sqrt(np.clip(np.einsum("ij,jk,ik->i", rows, covariance, rows), 0.0, None))
-        _line(ax, grid, line, line - half, line + half, j, f"{found.moderator} {label}")
+        text = f"{found.moderator} {label} ({value:.4g})".replace("-", "−")
+        _line(ax, grid, line, line - half, line + half, j, text)
     ax.set_xlim(grid[0], grid[-1])
     ax.set_xlabel(broken(across, 44))
     ax.set_ylabel(broken(outcome, UPRIGHT))
     finish(ax)
     handles, labels = ax.get_legend_handles_labels()
-    legend_above(ax, handles, labels, columns=legend_columns(labels))
+    # In one row or one column, so that they are read in the order of the values.
+    columns = len(labels) if legend_columns(labels) == len(labels) else 1
+    legend_above(ax, handles, labels, columns=columns)
     return ax
 
 
@@ -131,7 +139,8 @@ def conditional_plot(
     Returns
     -------
     Axes
-        The points are at the values of ``found.values``; the band is pointwise, of the resamples.
+        The points are at those of ``found.values`` that lie within the data, as the line does;
+        the band is pointwise, of the resamples.
 
     Raises
     ------
@@ -163,22 +172,17 @@ def conditional_plot(
     ax.axhline(0.0, color=GREY, lw=0.6, zorder=1)
     _line(ax, grid, curve["estimate"].to_numpy(), low, high, 0, "")
     rows = found.conditional.loc[effect]
+    rows = rows[rows[found.moderator].between(grid[0], grid[-1])]
     ax.plot(
         rows[found.moderator], rows["estimate"], "o", ms=4, mfc=COLOURS[0], mec="white", mew=0.6,
         zorder=4,
     )  # fmt: skip
-    for label, row in rows.iterrows():
-        share = (row[found.moderator] - grid[0]) / (grid[-1] - grid[0])
-        side = "left" if share < EDGE else "right" if share > 1.0 - EDGE else "center"
-        ax.annotate(
-            str(label), (row[found.moderator], row["estimate"]), xytext=(0.0, 6.0),
-            textcoords="offset points", ha=side, va="bottom", fontsize=SMALL, color=INK, zorder=5,
-        )  # fmt: skip
     _rug(ax, found.observed(found.moderator))
-    ax.set_xlim(grid[0], grid[-1])
+    ax.margins(x=MARGIN)
     ax.set_xlabel(broken(found.moderator, 44))
     ax.set_ylabel(broken(what, UPRIGHT))
     finish(ax)
+    _names_above(ax, rows[found.moderator], rows["estimate"], (grid[0], grid[-1]))
     return ax
 
 
@@ -191,6 +195,24 @@ def _line(
     colour = COLOURS[j % len(COLOURS)]
     ax.fill_between(x, low, high, color=colour, alpha=0.16, lw=0, zorder=2)
     ax.plot(x, y, color=colour, lw=1.4, ls=DASHES[j % len(DASHES)], label=label or None, zorder=3)
+
+
+def _names_above(ax: Axes, x: pd.Series, y: pd.Series, ends: tuple[float, float]) -> None:
+    """Write names above points, each higher until it hides none before it."""
+    root_figure(ax).draw_without_rendering()  # the layout moves the axes
+    taken: list[Bbox] = []
+    for label, value in x.items():
+        share = (value - ends[0]) / (ends[1] - ends[0])
+        side = "left" if share < EDGE else "right" if share > 1.0 - EDGE else "center"
+        note = ax.annotate(
+            str(label), (value, y[label]), xytext=(0.0, 6.0), textcoords="offset points",
+            ha=side, va="bottom", fontsize=SMALL, color=INK, zorder=5,
+        )  # fmt: skip
+        height = 6.0
+        while any(note.get_window_extent().overlaps(box) for box in taken):
+            height += SMALL
+            note.xyann = (0.0, height)
+        taken.append(note.get_window_extent())
 
 
 def _rug(ax: Axes, values: NDArray) -> None:

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spatial_agglo.report.formats import period_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,6 +62,30 @@ def finish(ax: Axes) -> None:
     ax.tick_params(labelsize=SMALL, width=0.7, length=2.5, colors=INK)
     for axis in (ax.xaxis, ax.yaxis):
         axis.label.set(fontsize=TEXT, color=INK)
+
+
+def period_positions(periods: pd.Index) -> tuple[NDArray, list[str] | None]:
+    """Return where periods stand on an axis: numbers as they are, other labels one by one.
+
+    Examples
+    --------
+    >>> period_positions(pd.Index([2001, 2003]))
+    (array([2001., 2003.]), None)
+    >>> period_positions(pd.Index(["spring", "autumn"]))
+    (array([0., 1.]), ['spring', 'autumn'])
+    """
+    if pd.api.types.is_numeric_dtype(periods):
+        return periods.to_numpy(dtype=float), None
+    return np.arange(len(periods), dtype=float), [period_text(period) for period in periods]
+
+
+def whole_ticks(ax: Axes, at: NDArray) -> None:
+    """Write whole numbers along the horizontal axis if periods are such."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    if np.all(at == np.round(at)):
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
 
 
 def along(label: str, unit: str) -> str:

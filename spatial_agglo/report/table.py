@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
 import pandas as pd
 
-from spatial_agglo.errors import DataError
+from spatial_agglo.errors import DataError, OptionError, listing
 from spatial_agglo.report import html, latex, text
 from spatial_agglo.report.files import make_folder, write_text
 from spatial_agglo.report.layout import Layout, column_labels
@@ -74,6 +75,50 @@ class Table:
         """The table as it is seen, before it is written in any form."""
         return Layout.of(self.title, self.body, self.notes, self.footer)
 
+    def led_by(self, terms: Sequence[str]) -> Table:
+        """Return the table with the rows of some terms first in their block, in this order.
+
+        Parameters
+        ----------
+        terms : list of str
+            As they are written in the table; of the first block.
+
+        Returns
+        -------
+        Table
+
+        Raises
+        ------
+        OptionError
+            A term that the first block does not have.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> index = pd.MultiIndex.from_tuples([("", "x"), ("", "z"), ("Fit", "N")])
+        >>> table = Table("", pd.DataFrame({"(1)": ["1.2", "0.3", "90"]}, index=index))
+        >>> table.led_by(["z"]).body.index.get_level_values(1).tolist()
+        ['z', 'x', 'N']
+        """
+        keys = [key if isinstance(key, tuple) else ("", key) for key in self.body.index]
+        first = [key[0] == keys[0][0] for key in keys]
+        there = {key[1] for key, own in zip(keys, first, strict=True) if own}
+        unknown = [term for term in terms if term not in there]
+        if unknown:
+            raise OptionError(
+                f"The table's first rows have no {listing(unknown)}; they have "
+                f"{listing(sorted(map(str, there)), 20)}."
+            )
+        place = {term: k for k, term in enumerate(terms)}
+        order = sorted(
+            range(len(keys)),
+            key=lambda k: (not first[k], place.get(keys[k][1], len(place)) if first[k] else 0),
+        )
+        body = self.body.iloc[order]
+        if body.index.nlevels > 1:
+            body.index = in_order([keys[k] for k in order], self.body.index.names)
+        return replace(self, body=body)
+
     def to_text(self) -> str:
         """Return the table as aligned plain text.
 
@@ -85,6 +130,8 @@ class Table:
 
     def to_csv(self, path: str | PathLike[str] | None = None) -> str:
         """Return the body as CSV, every row with its full label; write it if a path is given.
+
+        Title and notes are left out, so that every line after the first is a row.
 
         Parameters
         ----------
@@ -99,7 +146,9 @@ class Table:
         OutputError
             The file cannot be written.
         """
-        flat = self.body.set_axis([" ".join(column) for column in column_labels(self.body)], axis=1)
+        flat = self.body.set_axis(
+            [" ".join(filter(None, column)) for column in column_labels(self.body)], axis=1
+        )
         names = [
             str(name) if name is not None else f"row{level}"
             for level, name in enumerate(self.body.index.names)
@@ -184,6 +233,22 @@ class Table:
 
     def __repr__(self) -> str:
         return self.to_text()
+
+
+def in_order(keys: Sequence[tuple[str, ...]], names: Sequence[Hashable]) -> pd.MultiIndex:
+    """Make an index whose levels are in the order of the table, so that look-ups are fast.
+
+    Examples
+    --------
+    >>> in_order([("Main", "x"), ("Fit", "N")], ["block", "term"]).levels[0].tolist()
+    ['Main', 'Fit']
+    """
+    levels = [list(dict.fromkeys(parts)) for parts in zip(*keys, strict=True)]
+    codes = [
+        [level.index(part) for part in parts]
+        for level, parts in zip(levels, zip(*keys, strict=True), strict=True)
+    ]
+    return pd.MultiIndex(levels=levels, codes=codes, names=list(names))
 
 
 def _slug(title: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from spatial_agglo.errors import BoundaryError, DataError, OptionError, check_option
+from spatial_agglo.errors import BoundaryError, DataError, check_option
 from spatial_agglo.report import rows
 from spatial_agglo.report.describe import (
     has_likelihood,
@@ -19,7 +19,8 @@ from spatial_agglo.report.describe import (
 )
 from spatial_agglo.report.formats import LEGEND, number, p_text, period_text, stars
 from spatial_agglo.report.summary import summary, summary_html
-from spatial_agglo.report.table import Table
+from spatial_agglo.report.table import Table, in_order
+from spatial_agglo.report.terms import check_decimals, check_terms
 
 if TYPE_CHECKING:
     from spatial_agglo.diagnostics import Choice
@@ -42,6 +43,8 @@ _KINDS = {
     "bootstrap": "{:,} bootstrap draws",
 }
 PARENTHESES = {"z": "z statistics", "se": "Standard errors"}
+#: Parameters that are not of regressors: always shown, and by their own names.
+FIXED_NAMES = ("rho", "lambda", "phi", "sigma2")
 
 
 def moran_table(frame: pd.DataFrame) -> Table:
@@ -81,7 +84,7 @@ def moran_table(frame: pd.DataFrame) -> Table:
         ]
         columns[str(variable), "z"] = [f"({number(z, 2, scientific=False)})" for z in part["z"]]
     body = pd.DataFrame(columns, dtype=object)
-    body.columns = _in_order(list(columns), ["variable", "statistic"])
+    body.columns = in_order(list(columns), ["variable", "statistic"])
     body.index = pd.Index([period_text(period) for period in periods], name=frame.index.names[1])
     expected = frame["expected"].dropna().drop_duplicates()
     notes = [f"z statistics in parentheses; two-sided p from the normal distribution. {LEGEND}"]
@@ -112,13 +115,13 @@ def selection_table(choice: Choice) -> Table:
     >>> W = sa.datasets.weights("cigarettes_queen").standardize("row")
     >>> table = selection_table(sa.choose_model("logc ~ logp + logy", panel, W))
     >>> table.body.loc["Wald SDM/SEM"].tolist()
-    ['7.308**', '2', '0.026']
+    ['7.308**', '2', '0.027']
     """
     rows = choice.table
     body = pd.DataFrame(
         {
             "Statistic": [
-                number(value, 3) + stars(p)
+                number(value, 3, scientific=False) + stars(p)
                 for value, p in zip(rows["statistic"], rows["p_value"], strict=True)
             ],
             "df": ["" if pd.isna(df) else str(int(df)) for df in rows["df"]],
@@ -161,8 +164,11 @@ def results_table(
     fits: FitResult | Mapping[str, FitResult],
     impacts: bool | Mapping[str, Impacts] = True,
     *,
+    keep: Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
     parentheses: str = "z",
     decimals: int = 4,
+    title: str | None = None,
 ) -> Table:
     """Lay out one or more fits as papers do: coefficients, impacts, fit.
 
@@ -173,10 +179,18 @@ def results_table(
     impacts : bool or mapping of str to Impacts
         Add direct, indirect and total effects of the fits that have spillovers (a lag of the
         outcome or of regressors), by the delta method; or those given, by column.
+    keep : list of str, optional
+        Regressors that are shown, in this order, with their spatial lags and effects; a row says
+        whether a column has others ("Controls"). Spatial parameters and variances always are.
+        All by default.
+    labels : mapping of str to str, optional
+        How terms and outcomes are written; ``W*x`` follows ``x``.
     parentheses : {"z", "se"}
         What stands below a coefficient.
     decimals : int
-        Of coefficients and standard errors; z has two.
+        Of coefficients and standard errors, at least: rows of small numbers have more, so that
+        two significant digits are left. z has two.
+    title : str, optional
 
     Returns
     -------
@@ -189,7 +203,8 @@ def results_table(
     DataError
         There is no fit, or impacts are given for a column that is not there.
     OptionError
-        Unknown ``parentheses``, ``decimals`` not a whole number from 0 to 12.
+        Unknown ``parentheses``, ``decimals`` not a whole number from 0 to 12; terms to keep or
+        to label that no column has.
 
     Examples
     --------
@@ -201,28 +216,43 @@ def results_table(
     >>> table = results_table(fits)
     >>> table.body.loc[("Main", "logp"), "SDM"].tolist()
     ['-0.9997***', '(-24.30)']
+    >>> price = results_table(fits, keep=["logp"], labels={"logp": "Price"}).body
+    >>> price.loc[("Wx", "W*Price"), "SDM"].tolist()
+    ['0.1071', '(1.26)']
     """
     check_option("parentheses", parentheses, PARENTHESES)
-    if not (isinstance(decimals, int) and 0 <= decimals <= 12):
-        raise OptionError(f"decimals={decimals!r} must be a whole number from 0 to 12.")
+    check_decimals(decimals)
     named = _named(fits)
+    terms = [name for fit in named.values() for name in fit.names if name not in FIXED_NAMES]
+    outcomes = dict.fromkeys(fit.workspace.data.outcome for fit in named.values())
+    check_terms(list(dict.fromkeys(terms)), list(outcomes), keep, labels)
     effects, without = _impacts(named, impacts)
     cells: dict[str, dict[rows.Key, str]] = {}
-    write, counts = rows.writer(parentheses, decimals), rows.counted(named)
-    for name, fit in named.items():
-        cells[name] = dict(rows.coefficients(fit, write))
+
+    def estimated(name: str, write: rows.Writer) -> dict[rows.Key, str]:
+        out = dict(rows.coefficients(named[name], write))
         if name in effects:
-            cells[name].update(rows.effects(effects[name], write))
+            out.update(rows.effects(effects[name], write))
+        return {key: text for key, text in out.items() if rows.kept(key, keep)}
+
+    sizes = rows.sizes_of(lambda write: [estimated(name, write) for name in named])
+    write, counts = rows.writer(parentheses, decimals, sizes), rows.counted(named)
+    for name, fit in named.items():
+        cells[name] = estimated(name, write)
         cells[name].update(rows.instruments(fit))
+        if keep is not None:
+            others = any(term not in keep for term in fit.regressors)
+            cells[name]["Fit", "Controls", "value"] = "Yes" if others else "No"
         cells[name].update(rows.fit_rows(fit, counts=counts))
     keys = dict.fromkeys(key for column in cells.values() for key in column)
-    order = sorted(keys, key=rows.place)
+    order = sorted(keys, key=lambda key: rows.place(key, keep))
     body = pd.DataFrame(
         {name: [column.get(key, "") for key in order] for name, column in cells.items()},
-        index=_in_order(order, ["block", "term", "statistic"]),
+        index=in_order(
+            [rows.written(key, labels) for key in order], ["block", "term", "statistic"]
+        ),
         dtype=object,
     )
-    outcomes = dict.fromkeys(fit.workspace.data.outcome for fit in named.values())
     notes = [
         f"{PARENTHESES[parentheses]} in parentheses. {LEGEND}{_no_stars(named)}",
         *settings(named),
@@ -231,17 +261,8 @@ def results_table(
         *_instrument_notes(named),
         *notes_of(named),
     ]
-    return Table(f"Estimates of {', '.join(outcomes)}", body, tuple(notes), footer="Fit")
-
-
-def _in_order(keys: Sequence[tuple[str, ...]], names: list[str]) -> pd.MultiIndex:
-    """Make an index whose levels are in the order of the table, so that look-ups are fast."""
-    levels = [list(dict.fromkeys(parts)) for parts in zip(*keys, strict=True)]
-    codes = [
-        [level.index(part) for part in parts]
-        for level, parts in zip(levels, zip(*keys, strict=True), strict=True)
-    ]
-    return pd.MultiIndex(levels=levels, codes=codes, names=names)
+    of = ", ".join((labels or {}).get(outcome, outcome) for outcome in outcomes)
+    return Table(title or f"Estimates of {of}", body, tuple(notes), footer="Fit")
 
 
 def _named(fits: FitResult | Mapping[str, FitResult]) -> dict[str, FitResult]:

@@ -53,7 +53,7 @@ def render(layout: Layout) -> str:
 
 
 def wrap(note: str, width: int) -> list[str]:
-    """Break a note into lines, never inside "p < 0.05" or a word with a hyphen.
+    """Break a note into lines, never inside "p < 0.05", "N - 1" or a word with a hyphen.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def wrap(note: str, width: int) -> list[str]:
     >>> wrap("a short note", 40)
     ['a short note']
     """
-    for sign in "<=":
+    for sign in "<=-":
         note = note.replace(f" {sign} ", f"{_TIE}{sign}{_TIE}")
     lines = textwrap.wrap(
         note, max(width, NARROWEST), break_long_words=False, break_on_hyphens=False

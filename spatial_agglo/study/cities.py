@@ -93,7 +93,7 @@ def run_cities(
     steps = stepwise("agg ~ digital", panel, CONTROLS, cov="robust")
     tables["2"] = _table(steps, "Benchmark regression results")
     say("mechanisms and lags")
-    tables["3"] = layouts.led_by(_mechanisms(panel), ["digital", *MEDIATORS])
+    tables["3"] = _mechanisms(panel).led_by(["digital", *MEDIATORS])
     tables["4"] = _lags(panel)
     say("mediation, bootstrapped")
     found = mediation(
@@ -194,7 +194,7 @@ def _lags(panel: Panel) -> Table:
         fits[f"({k})"] = _ols(f"agg ~ {name} + {RIGHT}", panel.lag("digital", k))
         labels[name] = "L.digital" if k == 1 else f"L{k}.digital"
     table = _table(fits, "Endogeneity test", labels=labels)
-    return layouts.led_by(table, list(labels.values()))
+    return table.led_by(list(labels.values()))
 
 
 def _ols(formula: str, panel: Panel) -> FitResult:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spatial_agglo.errors import OptionError, listing
-from spatial_agglo.report import figures, formats
+from spatial_agglo.report import figures
 from spatial_agglo.report import html as pages
 from spatial_agglo.report.files import make_folder, write_text
 from spatial_agglo.report.style import GREY, SMALL, new_figure
@@ -31,10 +30,6 @@ figure{margin:1.2em 0;width:30em;max-width:100%}
 figure img{width:100%;height:auto}
 figcaption{font-size:.85em;color:#444}
 """
-
-
-#: A number too small for the decimals of its table.
-_POWER = re.compile(r"(-?\d\.(\d+)e-\d+)")
 
 
 @dataclass(frozen=True)
@@ -94,8 +89,7 @@ class Paper:
         """Return a table as it is printed: with its number, and what data these are."""
         table = self.tables[number]
         notes = (*table.notes, self.note) if self.note else table.notes
-        body = table.body.map(fixed)
-        return replace(table, title=f"Table {number}. {table.title}", body=body, notes=notes)
+        return replace(table, title=f"Table {number}. {table.title}", notes=notes)
 
     def text(self) -> str:
         """Return title, contents and all tables as plain text.
@@ -126,6 +120,9 @@ class Paper:
 
     def save(self, folder: str | PathLike[str]) -> list[Path]:
         """Write tables (text, CSV, LaTeX, HTML), pictures (PNG, SVG), a list and a page of all.
+
+        What data these are stands in a CSV as a first line that begins with "#":
+        ``pd.read_csv(path, comment="#")``.
 
         Parameters
         ----------
@@ -168,7 +165,7 @@ class Paper:
         stem, shown = table_stem(number), self.shown(number)
         body = shown.to_csv()
         if self.note:
-            body += f'"{self.note}"\n'
+            body = f"# {self.note}\n{body}"
         label = f"tab:{self.name}-{number}"
         # The number of the paper, whatever tables stand before it in the document.
         code = replace(shown, title=self.tables[number].title).to_latex(label=label)
@@ -205,17 +202,6 @@ class Paper:
 
     def __repr__(self) -> str:
         return f"Paper({self.name}: tables {', '.join(self.tables)})"
-
-
-def fixed(cell: str) -> str:
-    """Write a cell with fixed decimals, as journals do, where it has a power of ten.
-
-    Examples
-    --------
-    >>> fixed("3.39e-04*"), fixed("-1.234")
-    ('0.000*', '-1.234')
-    """
-    return _POWER.sub(lambda m: formats.number(float(m[1]), len(m[2]) + 1, scientific=False), cell)
 
 
 def table_stem(number: str) -> str:

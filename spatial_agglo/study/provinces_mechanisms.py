@@ -15,6 +15,7 @@ from spatial_agglo.mechanisms.spatial import spatial_mediation
 from spatial_agglo.models.estimators import sdm
 from spatial_agglo.panel import Panel
 from spatial_agglo.report import figures
+from spatial_agglo.report.durbin_table import sdm_table
 from spatial_agglo.report.simple_slopes import simple_slopes
 from spatial_agglo.report.table import Table
 from spatial_agglo.report.tables import moran_table, results_table, selection_table
@@ -34,7 +35,7 @@ def mechanisms(found: Derived, draws: int, seed: int) -> Part:
     med = mediation(FORMULA, found.panel, treatment="coagglo", mediators="uic", **options)
     keys = ("total", "mediators", "mediator: uic", "direct")
     fits = {f"({k})": med.equations[key] for k, key in enumerate(keys, 1)}
-    yield "7", layouts.led_by(table_of(fits, "Intermediate effect test"), ["coagglo", "uic"])
+    yield "7", table_of(fits, "Intermediate effect test").led_by(["coagglo", "uic"])
     yield "8", layouts.bootstrap_table(med, "The results of the bootstrap mediation analysis")
     for k, (name, words) in enumerate(MODERATORS.items()):
         yield f"mediation moderated by {words}"
@@ -56,7 +57,7 @@ def _moderated_table(found: ModeratedMediation, words: str) -> Table:
     table = table_of(fits, f"The regulating effect of {words}", labels=products)
     extra = f"{name} is measured in its standard deviations."
     leading = ["coagglo", "uic", name, *products.values()]
-    return replace(layouts.led_by(table, leading), notes=(*table.notes, extra))
+    return replace(table.led_by(leading), notes=(*table.notes, extra))
 
 
 def spatial(found: Derived, draws: int, seed: int) -> Part:
@@ -67,11 +68,11 @@ def spatial(found: Derived, draws: int, seed: int) -> Part:
     table = moran_table(seen)
     where = f"W: {W.description}."
     yield "S5", replace(table, title="Global Moran's I", notes=(*table.notes, where))
-    choice = choose_model(FORMULA, panel, W)
+    choice = choose_model(FORMULA, panel, W, cov="clustered")
     yield "S6", replace(selection_table(choice), title="Tests of the spatial model")
     fit = sdm(FORMULA, panel, W, cov="clustered")
     effects = fit.impacts()
-    yield "11", layouts.sdm_table(fit, effects, "Spatial spillover effect test")
+    yield "11", sdm_table(fit, effects, title="Spatial spillover effect test")
     yield "the SDM under other weights and likelihoods"
     others = {
         "Nested": fit,

@@ -88,7 +88,7 @@ def baseline(found: Derived) -> Part:
     )
     yield (
         "4",
-        replace(layouts.led_by(table, ["coagglo", "EG", "L.coagglo"]), notes=(*table.notes, extra)),
+        replace(table.led_by(["coagglo", "EG", "L.coagglo"]), notes=(*table.notes, extra)),
     )
     yield (
         "5",

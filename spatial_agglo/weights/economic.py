@@ -126,8 +126,7 @@ def economic_distance(
                     frame, distance=distance, power=power, ties=ties, isolates=isolates
                 )
                 for period, frame in found.items()
-            },
-            description=f"inverse economic distance ({distance}), by period",
+            }
         )
     labels = as_labels(found.index)
     if labels.size > DENSE_UNITS:

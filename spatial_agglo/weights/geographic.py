@@ -18,21 +18,23 @@ from spatial_agglo.weights.matrix import SpatialWeights
 if TYPE_CHECKING:
     import geopandas as gpd
 
-_COORDINATES = """ids : column label, optional
+_PLACES = """ids : column label, optional
         Column with the labels of the units; the index when left out.
     longitude, latitude : column labels, optional
         Degrees: great-circle distances in km.
     x, y : column labels, optional
         Planar coordinates: Euclidean distances in their unit.
     metric : {"auto", "great-circle", "planar"}
-        "auto" takes what fits the coordinates; a metric that does not is an error.
-    isolates : {"error", "allow"}
+        "auto" takes what fits the coordinates; a metric that does not is an error."""
+_COORDINATES = f"""{_PLACES}
+    isolates : {{"error", "allow"}}
         What to do with units that end up without neighbours."""
 
 
 def _documented(function: Callable[..., SpatialWeights]) -> Callable[..., SpatialWeights]:
     """Put the parameters that all distance builders share into a docstring."""
-    function.__doc__ = (function.__doc__ or "").replace("[coordinates]", _COORDINATES)
+    text = (function.__doc__ or "").replace("[coordinates]", _COORDINATES)
+    function.__doc__ = text.replace("[places]", _PLACES)
     return function
 
 
@@ -134,7 +136,7 @@ def knn(
         One row per unit.
     k : int
         Number of neighbours.
-    [coordinates]
+    [places]
 
     Returns
     -------

@@ -119,8 +119,7 @@ def nested(
             {
                 period: nested(G, level, form=form, share=share, ties=ties)
                 for period, level in income.items()
-            },
-            description=f"nested weights ({form}), by period",
+            }
         )
     level = single_level(income)
     window = level.attrs.get("window", "as given")

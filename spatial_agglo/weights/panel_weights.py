@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ import pandas as pd
 
 from spatial_agglo.errors import AlignmentError, WeightsError, listing
 from spatial_agglo.weights.matrix import SpatialWeights, as_weights
+
+#: How the description of weights ends that change over time.
+BY_PERIOD = ", by period"
 
 
 class PanelWeights(Mapping[Hashable, SpatialWeights]):
@@ -48,7 +52,7 @@ class PanelWeights(Mapping[Hashable, SpatialWeights]):
         first = next(iter(found.values()))
         self.ids: pd.Index = first.ids
         self._matrices = {period: W.align(self.ids) for period, W in found.items()}
-        self.description = description or f"{first.description}, by period"
+        self.description = description or f"{_shared(found)}{BY_PERIOD}"
 
     @property
     def periods(self) -> tuple[Hashable, ...]:
@@ -79,7 +83,14 @@ class PanelWeights(Mapping[Hashable, SpatialWeights]):
 
     def apply(self, function: Callable[[SpatialWeights], SpatialWeights]) -> PanelWeights:
         """Return the weights with a function applied to every period."""
-        return PanelWeights({period: function(W) for period, W in self.items()})
+        made = {period: function(W) for period, W in self.items()}
+        before, after = (next(iter(W.values())).description for W in (self, made))
+        if not after.startswith(before):
+            return PanelWeights(made)
+        # What the function adds to the description of a period, it adds to that of all.
+        own = self.description.removesuffix(BY_PERIOD)
+        ending = self.description[len(own) :]
+        return PanelWeights(made, description=own + after[len(before) :] + ending)
 
     def standardize(self, how: str = "row") -> PanelWeights:
         """Return the weights with every period standardised. See `SpatialWeights.standardize`."""
@@ -107,3 +118,14 @@ class PanelWeights(Mapping[Hashable, SpatialWeights]):
 
     def __repr__(self) -> str:
         return f"PanelWeights({len(self)} periods, {self.ids.size} units: {self.description})"
+
+
+def _shared(matrices: Mapping[Any, SpatialWeights]) -> str:
+    """Return what the descriptions of all periods say; "yearly" where each names its own."""
+    # A window stands last in its brackets.
+    windows = {period: rf"(?<=[( ]){re.escape(str(period))}(?=\))" for period in matrices}
+    texts = {period: W.description for period, W in matrices.items()}
+    if len(texts) > 1 and all(re.search(windows[t], text) for t, text in texts.items()):
+        # The longest: a rule for ties is named only in periods that have any.
+        return max((re.sub(windows[t], "yearly", text) for t, text in texts.items()), key=len)
+    return next(iter(texts.values()))

@@ -350,6 +350,16 @@ def test_wrong_arguments():
         index(data.iloc[:1])
     with pytest.raises(OptionError, match="score"):
         index(score="entropy")
+    for pooled in ("x", None, 1):
+        with pytest.raises(OptionError, match="pooled="):
+            index(pooled=pooled)
+    for name in (["a"], None):
+        with pytest.raises(OptionError, match="name="):
+            index(name=name)
+    with pytest.raises(DataError, match="named 'rank'"):
+        index(groups={"rank": ["x0", "x1"]})
+    with pytest.raises(DataError, match="no period"):
+        index().ranking([2001])
     with pytest.raises(OptionError, match="scaling"):
         index(scaling="year")
     with pytest.raises(DataError, match=r"entity=\.\.\. and time="):

@@ -92,7 +92,7 @@ def test_the_ranking_of_a_period():
     points = next(line for line in ax.lines if line.get_marker() == "o")
     np.testing.assert_allclose(points.get_xdata(), ranking["level"][:5])
     assert ax.yaxis_inverted()
-    assert ax.get_xlabel() == "Level, 2002"
+    assert ax.get_xlabel() == "level, 2002"
     whole = composite_ranking(index)
     try:
         assert len(whole.get_yticks()) == 20

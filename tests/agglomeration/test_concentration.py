@@ -212,6 +212,9 @@ def test_what_is_undefined_or_unknown():
         theil(partial, regions={"a": "west", "b": "west"})
     with pytest.raises(DataError, match="no label for 'b'"):
         theil(partial, regions={"a": "west", "b": None, "c": "east"})
+    for regions in ("x", [1, 2]):
+        with pytest.raises(DataError, match="regions must be a dict"):
+            theil(partial, regions=regions)
     with pytest.raises(OptionError, match="benchmark"):
         theil(jobs, benchmark="area")
     with pytest.raises(OptionError, match="method"):

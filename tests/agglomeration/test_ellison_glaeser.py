@@ -315,6 +315,10 @@ def test_plant_indices_are_matched_by_label():
         ellison_glaeser(jobs, pd.Series({"0": 0.1}))
     with pytest.raises(DataError, match=r"above 0 and at most 1.*'0', 1, 1\.4"):
         ellison_glaeser(jobs, full.replace(0.4, 1.4))
+    with pytest.raises(DataError, match="must hold numbers"):
+        ellison_glaeser(jobs, pd.Series({"0": "a", "1": "b"}))
+    with pytest.raises(DataError, match="3 level"):
+        ellison_glaeser(jobs, pd.concat({"x": full}))
     with pytest.raises(DataError, match="must be a Series"):
         ellison_glaeser(jobs, 0.1)
     with pytest.raises(DataError, match="repeats a label"):
@@ -329,6 +333,8 @@ def test_wrong_arguments():
         ellison_glaeser_coagglomeration(jobs, ["0", "0"])
     with pytest.raises(OptionError, match="cannot be asked for together"):
         ellison_glaeser_coagglomeration(jobs, ["0", "1"], regions={0: 1, 1: 1}, contributions=True)
+    with pytest.raises(OptionError, match="contributions="):
+        ellison_glaeser_coagglomeration(jobs, ["0", "1"], contributions="x")
     with pytest.raises(OptionError, match="method"):
         ellison_glaeser_coagglomeration(jobs, ["0", "1"], method="duranton")
     plants = pd.DataFrame({"branch": ["a", "b"], "jobs": [1.0, np.nan]})

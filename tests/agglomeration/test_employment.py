@@ -288,6 +288,8 @@ def test_sectors_that_cannot_be(sectors, message):
         {"remainder": "drop"},
         {"totals": "no"},
         {"tolerance": -1.0},
+        {"tolerance": None},
+        {"tolerance": [0.1]},
     ],
 )
 def test_unknown_options(option):

@@ -89,6 +89,21 @@ def test_dates():
     assert found.data["y"].to_list() == [0.0, 1.5, 3.0]
 
 
+def test_years_as_text():
+    found = interpolate(frame([0.0, NA, 8.0], years=["2000", "2003", "2004"]), ["y"], **KEYS)
+    assert found.data["y"].to_list() == [0.0, 6.0, 8.0]
+    with pytest.raises(DataError, match="numbers or dates"):
+        interpolate(frame([0.0, NA, 8.0], years=["9", "10", "11"]), ["y"], **KEYS)
+
+
+@pytest.mark.parametrize("name", ["column", "value", "reason"])
+def test_keys_named_as_what_is_reported(name):
+    """The labels would be overwritten in the lists of what is filled."""
+    data = frame([1.0, NA, 3.0]).rename(columns={"year": name})
+    with pytest.raises(DataError, match="rename it"):
+        interpolate(data, ["y"], entity="city", time=name)
+
+
 def test_nothing_to_fill():
     data = frame([1.0, 2.0])
     found = interpolate(data, ["y"], **KEYS)
@@ -109,7 +124,9 @@ def test_unbalanced_panels():
 
 def test_wrong_arguments():
     data = frame([1.0, NA, 3.0])
-    for limit in (0, -1, 1.5, True):
+    with pytest.raises(DataError, match="empty"):
+        interpolate(data, [], **KEYS)
+    for limit in (0, -1, 1.5, True, "a", NA, np.inf, [1]):
         with pytest.raises(OptionError, match="limit"):
             interpolate(data, ["y"], **KEYS, limit=limit)
     with pytest.raises(OptionError, match="unfilled"):

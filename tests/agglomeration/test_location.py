@@ -206,6 +206,10 @@ def test_wrong_arguments():
         location_quotient(employment(), ["bank", "stel"])
     with pytest.raises(DataError, match="Two different sectors"):
         coagglomeration(employment(), "steel", "steel")
+    with pytest.raises(DataError, match=r"one industry.*\.group"):
+        coagglomeration(employment(), ["steel", "law"], "bank")
+    with pytest.raises(DataError, match="one industry"):
+        location_quotient(employment(), {"steel"})
     with pytest.raises(OptionError, match="undefined"):
         location_quotient(employment(), undefined="zero")
     with pytest.raises(OptionError, match="reference"):

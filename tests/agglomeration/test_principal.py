@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spatial_agglo.agglomeration import ConstantIndicatorWarning, pca_index
+from spatial_agglo.agglomeration import ConstantIndicatorWarning, DirectionWarning, pca_index
 from spatial_agglo.errors import DataError, IdentificationError, OptionError
 
 
@@ -30,6 +30,13 @@ def from_correlations(z, m):
     return z @ vectors[:, :m] @ (values[:m] / values[:m].sum()), values
 
 
+#: Indicators drawn at random need not go together.
+ANY_DIRECTION = pytest.mark.filterwarnings(
+    "ignore::spatial_agglo.agglomeration.indicators.DirectionWarning"
+)
+
+
+@ANY_DIRECTION
 @pytest.mark.parametrize(
     ("components", "count"),
     [("kaiser", lambda v: int((v > 1).sum())), (3, lambda v: 3), (1, lambda v: 1),
@@ -57,6 +64,7 @@ def test_by_pencil():
     assert index.components["eigenvalue"].to_list() == pytest.approx([1.5, 0.5], rel=1e-12)
 
 
+@ANY_DIRECTION
 def test_weights_give_the_scores_and_dimensions_are_indices_of_their_own():
     data = related(1)
     groups = {"a": ["x0", "x1"], "b": ["x2", "x3", "x4"]}
@@ -69,6 +77,7 @@ def test_weights_give_the_scores_and_dimensions_are_indices_of_their_own():
     assert index.ranking(2001)["rank"].iloc[0] == 1
 
 
+@ANY_DIRECTION
 def test_units_of_measurement_do_not_matter_and_direction_does():
     data = related(2)
     names = list(data.columns)
@@ -81,6 +90,27 @@ def test_units_of_measurement_do_not_matter_and_direction_does():
     np.testing.assert_allclose(
         pca_index(order, positive=names).scores[data.index], index.scores, atol=1e-10
     )
+
+
+def test_an_indicator_against_its_direction_is_said():
+    """Two indicators that move together and one, declared positive, that moves against them."""
+    x = np.arange(6.0)
+    data = frame_of(np.column_stack([x, x**2, -x + 0.1 * x**2]))
+    with pytest.warns(DirectionWarning, match="'x2' has a negative weight"):
+        found = pca_index(data, positive=["x0", "x1", "x2"])
+    assert found.weights["weight"].lt(0).tolist() == [False, False, True]
+    right = pca_index(data, positive=["x0", "x1"], negative=["x2"])
+    assert (right.weights["weight"] > 0).all()
+
+
+@pytest.mark.parametrize("name", [None, ["a"]])
+def test_names_of_scores(name):
+    with pytest.raises(OptionError, match="name="):
+        pca_index(related(), positive=["x0", "x1"], name=name)
+    with pytest.raises(DataError, match="named 'rank'"):
+        pca_index(related(), positive=["x0", "x1"], name="rank")
+    with pytest.raises(DataError, match="named 'rank'"):
+        pca_index(related(), positive=["x0", "x1"], groups={"rank": ["x0", "x1"]})
 
 
 def test_constant_indicators():

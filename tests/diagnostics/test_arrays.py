@@ -249,3 +249,24 @@ def test_inputs_are_not_changed(arrays):
     lm_from_arrays(y, X, W, effects="two-way", ids=ids)
     for now, then in zip((y, X, W), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_labels_masks_and_complex_numbers_are_not_ignored():
+    rng = np.random.default_rng(0)
+    y, X = rng.normal(size=(3, 6)), rng.normal(size=(3, 6, 1))
+    M = np.roll(np.eye(6), 1, axis=1) + np.roll(np.eye(6), -1, axis=1)
+    hidden = np.ma.masked_array(np.where(np.eye(3, 6) > 0, 1e6, y), mask=np.eye(3, 6) > 0)
+    plain = np.where(np.eye(3, 6) > 0, np.nan, y)
+    found, expected = (
+        lm_from_arrays(values, X, M, effects="none", unbalanced="allow")
+        for values in (hidden, plain)
+    )
+    pd.testing.assert_frame_equal(found, expected)
+    with pytest.raises(DataError, match="missing"):
+        lm_from_arrays(hidden, X, M, effects="none")
+    for wrong, words in ((y + 1j, "complex"), (pd.DataFrame(y), "to_numpy")):
+        with pytest.raises(DataError, match=words):
+            lm_from_arrays(wrong, X, M, effects="none")
+    for wrong in (3, "abcdef"):
+        with pytest.raises(OptionError, match="ids must be a list"):
+            lm_from_arrays(y, X, M, ids=wrong)

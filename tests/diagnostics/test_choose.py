@@ -15,7 +15,6 @@ from spatial_agglo.diagnostics.posterior import Beta, model_probabilities
 from spatial_agglo.diagnostics.strategies import NESTED, NOT_NESTED, Case, elhorst
 from spatial_agglo.errors import (
     BoundaryError,
-    DataError,
     FormulaError,
     IdentificationError,
     OptionError,
@@ -117,9 +116,10 @@ def test_rows_of_other_effects(cigarettes, queen, effects, last):
 def test_every_row_knows_its_null(choice):
     about = choice.table.attrs["tests"]
     assert list(about) == LAYOUT
-    assert about["Wald SDM/SEM"]["null"] == "theta + rho beta = 0"
-    assert about["Hausman"]["distribution"] == "chi2(4)"
-    assert about["Moran's I"]["distribution"] == "N(0, 1)"
+    assert about["Wald SDM/SEM"]["null"] == "theta + rho beta = 0 (common factor)"
+    assert about["Hausman"]["distribution"] == "4 F(4, 41)"  # 46 units, a period mean, 4 unit means
+    assert about["Moran's I"]["distribution"] == "standard normal"
+    assert about["LR two-way/entity"]["distribution"].startswith("chi2(29) of 0.9")
     assert all(entry["source"] for entry in about.values())
 
 
@@ -396,12 +396,15 @@ def test_random_effects_by_criterion(cigarettes, queen):
 def test_gaps_by_criterion(queen):
     frame = sa.datasets.cigarettes().drop(index=[5, 100, 700])
     panel = sa.Panel(frame, entity="state", time="year", unbalanced="allow")
-    with pytest.raises(DataError, match="strategy='aic'"):
-        sa.choose_model(FORMULA, panel, queen)
     found = sa.choose_model(FORMULA, panel, queen, strategy="aic", models=["ols", "sar", "sdm"])
     assert found.chosen == "sdm"
-    assert "LR SDM/SAR" in found.table.index
-    assert "LM lag" not in found.table.index
+    assert list(found.table.index) == LAYOUT[:-1]
+    by_tests = sa.choose_model(FORMULA, panel, queen)
+    pd.testing.assert_frame_equal(by_tests.table, found.table)
+    full = sa.choose_model(
+        FORMULA, sa.Panel(sa.datasets.cigarettes(), entity="state", time="year"), queen
+    )
+    assert by_tests.chosen == full.chosen  # three cells of 1380
 
 
 def test_weights_that_rule_out_the_error_process(cigarettes, raw):

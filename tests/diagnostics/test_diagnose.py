@@ -327,3 +327,62 @@ def test_gaps(queen, indexed):
     found = diagnose(result, queen, unbalanced="allow", permutations=9)
     assert found.regression.nobs == len(indexed) - 1
     assert "Pesaran CD" in found.table.index
+
+
+# --- bad input ------------------------------------------------------------------------------
+
+
+def ring(seed=0, T=4, shuffled=True):
+    """A panel of eight units on a ring with dependence along W, rows in random order."""
+    rng = np.random.default_rng(seed)
+    ids = [f"u{i}" for i in range(8)]
+    near = np.roll(np.eye(8), 1, axis=1) + np.roll(np.eye(8), -1, axis=1)
+    W = sa.SpatialWeights.from_dense(near, ids).standardize("row")
+    frame = pd.DataFrame({"id": np.tile(ids, T), "t": np.repeat(range(2000, 2000 + T), 8)})
+    frame["x"] = rng.normal(size=len(frame))
+    frame["y"] = frame["x"] + rng.normal(size=len(frame))
+    return (frame.sample(frac=1, random_state=1) if shuffled else frame), W
+
+
+def test_a_bare_matrix_is_not_matched_by_position():
+    smf = pytest.importorskip("statsmodels.formula.api")
+    frame, W = ring()
+    result = smf.ols("y ~ x", frame).fit()
+    for bare in (W.matrix.toarray(), W.matrix, None):
+        with pytest.raises(sa.errors.WeightsError):
+            sa.diagnose(result, bare, entity="id", time="t")
+
+
+def test_data_with_another_index_than_the_one_fitted():
+    smf = pytest.importorskip("statsmodels.formula.api")
+    frame, W = ring()
+    result = smf.ols("y ~ x", frame).fit()
+    right = sa.diagnose(result, W, data=frame, entity="id", time="t").table
+    assert len(right)
+    with pytest.raises(sa.errors.DataError, match="another 'y' than the row"):
+        sa.diagnose(result, W, data=frame.reset_index(drop=True), entity="id", time="t")
+
+
+def test_options_are_errors_and_not_notes():
+    smf = pytest.importorskip("statsmodels.formula.api")
+    frame, W = ring()
+    model = smf.ols("y ~ x", frame)
+    result = model.fit()
+    keys = {"entity": "id", "time": "t"}
+    for options in ({"alpha": None}, {"alpha": [0.1]}, {"permutations": 0}, {"seed": "a"}):
+        with pytest.raises(sa.errors.OptionError):
+            sa.diagnose(result, W, **keys, **options)
+    for wrong in (model, model.fit_regularized()):
+        with pytest.raises(sa.errors.OptionError, match=r"fit|penalty"):
+            sa.diagnose(wrong, W, **keys)
+
+
+def test_a_dummy_without_a_constant_is_no_period_effect():
+    smf = pytest.importorskip("statsmodels.formula.api")
+    frame, W = ring(T=2)
+    frame["post"] = (frame["t"] == 2001).astype(float)
+    keys = {"entity": "id", "time": "t"}
+    assert sa.diagnose(smf.ols("y ~ x + post", frame).fit(), W, **keys).effects == "time"
+    assert sa.diagnose(smf.ols("y ~ x + post - 1", frame).fit(), W, **keys).effects == "none"
+    both = smf.ols("y ~ x + C(t) - 1", frame).fit()
+    assert sa.diagnose(both, W, **keys).effects == "time"

@@ -8,10 +8,11 @@ import pytest
 from conftest import EFFECTS, FORMULA
 from dense import sample
 from dense_family import problem, score
-from diagnostics.size_study import rates
+from diagnostics.size_study import FEW, WIDE, rates
 
 import spatial_agglo as sa
-from spatial_agglo.diagnostics.directed import Regression, directed_tests, score_test
+from spatial_agglo.diagnostics.directed import directed_tests, score_test
+from spatial_agglo.diagnostics.scores import Regression
 from spatial_agglo.models.specification import MODELS, ModelSpec
 
 PAIRS = [
@@ -202,7 +203,8 @@ def test_weights_of_their_own(small, pair):
 
 def test_scores_are_derivatives(small):
     """The score that the statistic uses is the gradient of the dense log-likelihood."""
-    from spatial_agglo.diagnostics.directed import _embedded, score_and_information
+    from spatial_agglo.diagnostics.directed import _embedded
+    from spatial_agglo.diagnostics.scores import score_and_information
 
     W = weights()
     _, panel, given, y, X = small(W, T=4, seed=8, rho=0.3)
@@ -222,7 +224,8 @@ def test_scores_are_derivatives(small):
 @pytest.mark.parametrize("likelihood", ["transformed", "direct"])
 def test_scores_with_gaps(small, effects, likelihood):
     """The adjusted score of a panel with missing cells, against its dense twin."""
-    from spatial_agglo.diagnostics.directed import _embedded, score_and_information
+    from spatial_agglo.diagnostics.directed import _embedded
+    from spatial_agglo.diagnostics.scores import score_and_information
 
     W = weights()
     frame, panel, _, y, X = small(W, T=6, seed=7, rho=0.3)
@@ -264,7 +267,8 @@ def test_weights_that_hardly_change(small, pair):
 @pytest.mark.parametrize("effects", EFFECTS)
 def test_two_ways_to_the_same(cigarettes, queen, effects, pair):
     """From a regression: its own formulas, and the general score and information."""
-    from spatial_agglo.diagnostics.directed import _embedded, quadratic, score_and_information
+    from spatial_agglo.diagnostics.directed import _embedded
+    from spatial_agglo.diagnostics.scores import quadratic, score_and_information
 
     fit = getattr(sa, pair[0])(FORMULA, cigarettes, queen, effects=effects)
     spec = ModelSpec.of(pair[1], effects=effects)
@@ -282,7 +286,7 @@ def test_lm_tests_are_among_them(cigarettes, queen):
 
 def test_nothing_to_find(small):
     """At the maximum of the larger model its score is zero."""
-    from spatial_agglo.diagnostics.directed import score_and_information
+    from spatial_agglo.diagnostics.scores import score_and_information
 
     W = weights()
     _, panel, given, _, _ = small(W, T=6, seed=9)
@@ -317,6 +321,6 @@ def test_what_has_no_score_test(cigarettes, queen):
 @pytest.mark.slow
 @pytest.mark.parametrize("effects", ["entity", "two-way"])
 def test_size(effects):
-    table = rates("ols", effects, 2000)
+    table = rates("ols", effects, FEW)
     names = ["LM WX", "robust LM WX", "robust LM lag (WX)", "LM SDM", "LM SDEM"]
-    assert table.loc[names, "rate"].between(0.035, 0.065).all()
+    assert table.loc[names, "rate"].between(*WIDE).all()

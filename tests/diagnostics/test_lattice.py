@@ -5,16 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import EFFECTS, FORMULA
-from diagnostics.size_study import rates
+from diagnostics.size_study import FEW, WIDE, rates
 
 import spatial_agglo as sa
-from spatial_agglo.diagnostics.lattice import (
-    STEPS,
-    effects_f_tests,
-    lattice_tests,
-    lr_test,
-    wald_test,
-)
+from spatial_agglo.diagnostics.fixed_effects import effects_f_tests
+from spatial_agglo.diagnostics.lattice import STEPS, lattice_tests, lr_test, wald_test
 
 R_EFFECTS = {"entity": "individual", "time": "time", "two-way": "twoways"}
 FORMULA_2 = "y ~ x1 + x2"
@@ -116,7 +111,16 @@ def test_every_step_has_its_tests(cigarettes, queen):
     assert about["Wald SDM/SEM"]["null"] == "theta + rho beta = 0 (common factor)"
     assert about["LR SDM/SAR"]["null"] == "theta = 0"
     assert about["LM GNS/SDM"]["null"] == "lambda = 0"
-    assert about["LR SDM/SAR"]["distribution"] == "chi2(2)"
+    n, p = 45 * 29, 5
+    factor = (n - p + 2 / 2 - 1) / n
+    assert about["LR SDM/SAR"]["distribution"] == f"chi2(2) of {factor:.4f} LR"
+    assert about["Wald SDM/SAR"]["distribution"] == f"{2 * n / (n - p):.4g} F(2, {n - p})"
+    assert about["LM SDM/SAR"]["distribution"] == "chi2(2)"
+    chi2_p = float(np.exp(-0.5 * factor * table.loc["LR SDM/SAR", "statistic"]))  # two df
+    assert table.loc["LR SDM/SAR", "p_value"] == pytest.approx(chi2_p)
+    direct = lattice_tests(FORMULA, cigarettes, queen, likelihood="direct", models=["sdm", "sar"])
+    chi2_p = np.exp(-0.5 * direct["statistic"])
+    np.testing.assert_allclose(direct["p_value"], chi2_p, rtol=1e-10)
     assert "Debarsy" in about["LM SAC/SAR"]["source"]
 
 
@@ -141,6 +145,11 @@ def test_robust_covariance(cigarettes, queen):
     theta = ["W*logp", "W*logy"]
     expected = fit.params[theta] @ np.linalg.solve(fit.cov.loc[theta, theta], fit.params[theta])
     assert robust.loc["Wald SDM/SAR", "statistic"] == pytest.approx(expected)
+    from scipy.stats import f
+
+    nu, W = 46 - 1 - 5 / 2, robust.loc["Wald SDM/SAR", "statistic"]  # Hotelling's T^2
+    expected = f.sf(W * (nu - 1) / (2 * nu), 2, nu - 1)
+    assert robust.loc["Wald SDM/SAR", "p_value"] == pytest.approx(expected)
     assert robust.loc["LR SDM/SAR", "statistic"] == pytest.approx(plain["LR SDM/SAR"])
     few = sa.Panel(
         cigarettes.frame.reset_index().assign(half=lambda d: (d["year"] > 1977).astype(int)),
@@ -345,9 +354,9 @@ def test_f_options(cigarettes, queen):
 @pytest.mark.parametrize("effects", ["entity", "two-way"])
 @pytest.mark.parametrize("null", ["ols", "sar", "sem", "slx"])
 def test_size(null, effects):
-    table = rates(null, effects, 2000)
-    steps = table[[("/" in name and "clustered" not in name) for name in table.index]]
-    assert steps["rate"].between(0.035, 0.07).all(), steps
+    table = rates(null, effects, FEW)
+    steps = table[["/" in name for name in table.index]]
+    assert steps["rate"].between(*WIDE).all(), steps
 
 
 @pytest.mark.slow
@@ -355,13 +364,17 @@ def test_size(null, effects):
 @pytest.mark.parametrize("null", ["sdm", "sdem", "sac"])
 def test_size_from_the_gns(null, effects):
     """Score and likelihood-ratio tests keep their size; Wald tests do not (see the docstring)."""
-    table = rates(null, effects, 2000)
+    table = rates(null, effects, FEW)
     kept = table[table.index.str.startswith(("LM", "LR"))]
-    assert kept["rate"].between(0.035, 0.07).all(), kept
+    assert kept["rate"].between(*WIDE).all(), kept
 
 
 @pytest.mark.slow
-def test_size_of_f():
-    for null in ("no period effects, ols", "no unit effects, ols"):
-        table = rates(null, "two-way", 2000)
-        assert table[table.index.str.startswith("F ")]["rate"].between(0.035, 0.065).all()
+@pytest.mark.parametrize("null", ["no period effects", "no unit effects"])
+@pytest.mark.parametrize("model", ["", " in sdm"])
+def test_size_of_tests_of_effects(null, model):
+    """F, and LR after scaling; LR as it is rejects too often."""
+    table = rates(null + model, "two-way", FEW)
+    plain = table.index.str.endswith("not scaled")
+    assert table[~plain]["rate"].between(*WIDE).all(), table
+    assert (table[plain]["rate"] > 0.06).all(), table

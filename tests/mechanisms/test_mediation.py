@@ -52,8 +52,9 @@ def test_hand_computed():
     )
     frame = pd.concat([frame, frame.assign(i=frame["i"] + 2)])  # twice the same: nothing changes
     found = mediation(
-        "y ~ x", panel_of(frame), treatment="x", mediators="m", effects="entity", draws=60
-    )
+        "y ~ x", panel_of(frame), treatment="x", mediators="m", effects="entity", draws=60,
+        cov="robust",  # scores of these numbers sum to zero within units
+    )  # fmt: skip
     assert found.effects["estimate"].to_dict() == pytest.approx(
         {
             "direct": 3.0,
@@ -194,6 +195,32 @@ def test_mostly_degenerate_is_an_error():
         mediation("y ~ x + k + l", panel_of(frame), treatment="x", mediators="m1", draws=300)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_p_values_invert_the_bias_corrected_interval(seed):
+    """An interval of a level above 1 - p holds zero, one of a level below leaves it out."""
+    rng = np.random.default_rng(seed)
+    R, q = 400, 30
+    draws = rng.normal(rng.normal(0.0, 1.5, q), 1.0, (R, q)) + rng.exponential(1.0, (R, q)) - 1.0
+    draws[:, :5] = np.round(draws[:, :5])  # draws at zero
+    estimates = draws.mean(axis=0) + rng.normal(0.0, 0.3, q)
+    p = p_values(estimates, draws)
+    inside = (p > 2 / (R + 1)) & (p < 1.0)
+    assert inside.sum() > 10
+    for j in np.flatnonzero(inside):
+        for level, holds in ((1 - p[j] + 1e-6, True), (1 - p[j] - 1e-6, False)):
+            low, high = bias_corrected(estimates[[j]], draws[:, [j]], level)
+            assert (low[0] <= 0.0 <= high[0]) == holds
+
+
+def test_p_values_without_a_corrected_interval():
+    """All draws above the estimate: the percentile interval, as in the verdict; and the floor."""
+    draws = np.arange(-2.0, 98.0)[:, None]
+    percentile = p_values(np.array([-5.0]), draws)
+    np.testing.assert_allclose(percentile, 2 * 2 / 99)
+    np.testing.assert_allclose(p_values(np.array([50.0]), draws + 10.0), 2 / 101)
+    assert p_values(np.array([0.0]), np.zeros((50, 1))) == 1.0
+
+
 def test_intervals_by_hand():
     """Forty draws below an estimate of 100: z0 = Phi^-1(0.4), and quantiles by their formula."""
     draws = np.arange(1.0, 101.0)[:, None]
@@ -206,7 +233,10 @@ def test_intervals_by_hand():
     expected = np.quantile(draws, ends)
     np.testing.assert_allclose([low[0], high[0]], expected)
     assert low[0] < np.quantile(draws, 0.05)  # the estimate is low among the draws
-    np.testing.assert_allclose(p_values(draws - 10.5), 2 * (1 + 10) / 101)
+    # Zero is the quantile 9.5/99 of the draws less 10.5; 40 of them are below 30.
+    u = NormalDist().inv_cdf(9.5 / 99)
+    p = p_values(estimate - 10.5, draws - 10.5)
+    np.testing.assert_allclose(p, 2 * NormalDist().cdf(-abs(u - 2 * z0)))
     assert np.isnan(bias_corrected(np.array([0.0]), draws, 0.9)[0][0])  # all draws on one side
 
 

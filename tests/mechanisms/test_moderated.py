@@ -201,11 +201,30 @@ def test_a_moderator_that_does_not_change_over_time(frame):
     np.testing.assert_allclose([first["even"], first["odd"]], slopes)
 
 
+def test_default_values_lie_in_the_data(frame):
+    """A quartile stands in for a standard deviation that leads out of the data."""
+    even = moderated_mediation("y ~ x", panel_of(frame), **ROLES, draws=30).values
+    mean, spread = frame["z"].mean(), frame["z"].std()
+    np.testing.assert_allclose(even, [mean - spread, mean, mean + spread])
+    assert even.index.tolist() == ["low", "mean", "high"]
+    for sign, labels in (
+        (1.0, ["lower quartile", "mean", "high"]),
+        (-1.0, ["low", "mean", "upper quartile"]),
+    ):
+        skewed = frame.assign(z=sign * np.exp(3.0 * (frame["z"] - mean) / spread))
+        found = moderated_mediation("y ~ x", panel_of(skewed), **ROLES, draws=30).values
+        assert found.index.tolist() == labels
+        assert found.between(skewed["z"].min(), skewed["z"].max()).all()
+        quartile = 0.25 if sign > 0 else 0.75
+        at = labels.index("lower quartile" if sign > 0 else "upper quartile")
+        assert found.iloc[at] == skewed["z"].quantile(quartile)
+
+
 def test_curve_passes_through_the_values(frame):
     found = moderated_mediation("y ~ x", panel_of(frame), **ROLES, at=[2.0, 6.0], draws=30)
     curve = found.curve("indirect", points=5)
-    assert curve.index[0] == min(2.0, frame["z"].min())
-    assert curve.index[-1] == max(6.0, frame["z"].max())
+    assert curve.index[0] == frame["z"].min()
+    assert curve.index[-1] == frame["z"].max()
     again = moderated_mediation("y ~ x", panel_of(frame), **ROLES, at=list(curve.index), draws=30)
     np.testing.assert_allclose(
         again.conditional.loc["indirect"].drop(columns="z"), curve, rtol=1e-9

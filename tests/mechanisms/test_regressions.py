@@ -116,6 +116,33 @@ def test_kinds_of_periods(frame, times):
     np.testing.assert_array_equal(one.column("x_lag1"), two.column("x_lag1"))
 
 
+def test_categories_of_years_in_any_order(frame):
+    """The order of the levels of a category is not that of time; that of an ordered one is."""
+    years = frame["t"].astype(str)
+    levels = sorted(years.unique())
+    for categories in (levels, levels[::-1], levels[3:] + levels[:3]):
+        times = pd.Categorical(years, categories=categories)
+        panel = sa.Panel(frame.assign(t=times), entity="id", time="t").lag("x", common=False)
+        found = panel.frame["x_lag1"].rename(index=int, level=1)
+        mine = frame.assign(found=found.reindex(frame.set_index(["id", "t"]).index).to_numpy())
+        np.testing.assert_array_equal(mine["found"], by_hand(frame, "x", 1))
+    for ordered, kind in ((levels, str), (sorted(frame["t"].unique()), int)):
+        times = pd.Categorical(frame["t"].astype(kind), categories=ordered, ordered=True)
+        panel = sa.Panel(frame.assign(t=times), entity="id", time="t").lag("x")
+        assert panel.frame["x_lag1"].to_numpy() == pytest.approx(
+            sa.Panel(frame, entity="id", time="t").lag("x").frame["x_lag1"].to_numpy()
+        )
+        back = pd.Categorical(frame["t"].astype(kind), categories=ordered[::-1], ordered=True)
+        with pytest.raises(DataError, match="backwards"):
+            sa.Panel(frame.assign(t=back), entity="id", time="t").lag("x")
+
+
+@pytest.mark.parametrize("common", [2, "no", None])
+def test_common_is_true_or_false(panel, common):
+    with pytest.raises(OptionError, match="common="):
+        panel.lag("x", common=common)
+
+
 @pytest.mark.parametrize(
     ("times", "match"),
     [

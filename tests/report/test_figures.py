@@ -262,3 +262,32 @@ def test_saved_pictures_are_valid_and_the_same_every_time(study, tmp_path):
 def test_a_picture_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(OutputError, match=r"missing.*cannot be written"):
         save(Figure(), tmp_path, "missing/picture")
+
+
+def test_the_axes_follow_the_data(study, ax):
+    """Within a fifth of the spread of the points, on both axes."""
+    moran_scatter(study.panel, "logc", study.W, time=1992, ax=ax, label=0)
+    points = max(ax.get_lines(), key=lambda line: len(line.get_xdata()))
+    for values, (low, high) in (
+        (points.get_xdata(), ax.get_xlim()),
+        (points.get_ydata(), ax.get_ylim()),
+    ):
+        spread = values.max() - values.min()
+        assert low < values.min() < values.max() < high
+        assert max(values.min() - low, high - values.max()) < 0.2 * spread
+
+
+def test_a_period_between_gaps_has_its_interval(study, ax):
+    frame = study.moran.loc[["logc"]].copy()
+    frame.loc[frame.index.get_level_values(1) == 1964] = np.nan
+    moran_over_time(frame, ax=ax)
+    first = frame.loc[("logc", 1963)]
+    half = 1.96 * np.sqrt(first["variance"])
+    ends = [
+        segment[:, 1]
+        for part in ax.collections
+        if hasattr(part, "get_segments")
+        for segment in part.get_segments()
+        if segment[0, 0] == 1963
+    ]
+    np.testing.assert_allclose(ends, [[first["expected"] - half, first["expected"] + half]])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spatial_agglo.report.formats import in_words, number, p_text, split, stars
+from spatial_agglo.report.formats import in_row, in_words, number, p_text, split, stars
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,18 @@ def test_p_values():
 )
 def test_split_puts_aside_what_hangs(cell, core, tail):
     assert split(cell) == (core, tail)
+
+
+@pytest.mark.parametrize(
+    ("row", "decimals", "texts"),
+    [
+        ([0.5285, 0.0465], 3, ["0.528", "0.046"]),
+        ([0.00149, 0.00066], 3, ["0.0015", "0.0007"]),
+        ([-0.000426, np.nan], 3, ["-0.00043", "n/a"]),
+        ([0.0, 0.0], 2, ["0.00", "0.00"]),
+        ([2.4e7, 1234.5], 3, ["24,000,000", "1,234"]),
+        ([3e-12, 1e-12], 3, ["3.00e-12", "1.00e-12"]),
+    ],
+)
+def test_a_row_keeps_two_significant_digits(row, decimals, texts):
+    assert [in_row(row, decimals)(value) for value in row] == texts

@@ -46,6 +46,9 @@ def cells(row, decimals=3):
     from spatial_agglo.report.formats import p_text
 
     ends = ["bc_lower", "bc_upper", "percentile_lower", "percentile_upper"]
+    size = max(abs(row["estimate"]), abs(row["std_error"]))
+    while float(f"{size:.{decimals}f}") < 10 ** (1 - decimals):  # two significant digits
+        decimals += 1
     return [
         number(row["estimate"], decimals) + stars(row["p_value"]),
         number(row["std_error"], decimals),
@@ -131,9 +134,8 @@ def test_spatial_tables(spatial, panel):
 
 
 def test_decimals_are_checked(mediated):
-    assert mediated.table(decimals=1).body.iloc[0, 1] == number(
-        mediated.effects["std_error"].iloc[0], 1
-    )
+    error = mediated.effects["std_error"].iloc[0]
+    assert mediated.table(decimals=6).body.iloc[0, 1] == number(error, 6)
     with pytest.raises(OptionError, match="decimals"):
         mediated.table(decimals=-1)
 
@@ -146,7 +148,7 @@ def test_simple_slopes_are_the_slopes(moderated):
         ax = simple_slopes(moderated, path)
         lines = {line.get_label(): line for line in ax.get_lines()}
         for label in moderated.values.index:
-            x, y = lines[f"pimin {label}"].get_data()
+            x, y = lines[f"pimin {label} ({moderated.values[label]:.4g})"].get_data()
             slope = (y[-1] - y[0]) / (x[-1] - x[0])
             assert slope == pytest.approx(moderated.conditional["estimate"][path, label])
         plt.close(ax.figure)
@@ -199,3 +201,65 @@ def test_tables_do_not_change_results(mediated):
     before = mediated.effects.copy()
     mediated.table()
     pd.testing.assert_frame_equal(before, mediated.effects)
+
+
+def test_stars_agree_with_the_bias_corrected_interval(panel):
+    """At 95%: two stars or more exactly where that interval leaves out zero."""
+    found = moderated_mediation(
+        "logc ~ logy", panel, treatment="logy", mediator="logp", moderator="pimin", draws=400,
+        seed=3,
+    )  # fmt: skip
+    body = found.table().body
+    lower, upper = (
+        body["Bias-corrected 95%", end].astype(float).to_numpy() for end in ("Lower", "Upper")
+    )
+    starred = body["", "Effect"].str.contains("**", regex=False).to_numpy()
+    np.testing.assert_array_equal(starred, (lower > 0) | (upper < 0))
+    assert 0 < starred.sum() < starred.size
+    assert "own standard errors" in found.equations_table().notes[-1]
+
+
+def test_the_plot_stays_within_the_data(panel):
+    import matplotlib.pyplot as plt
+
+    found = moderated_mediation(
+        "logc ~ logy", panel, treatment="logy", mediator="logp", moderator="pimin",
+        at={"far": -100.0, "near": 60.0}, draws=100,
+    )  # fmt: skip
+    ax = conditional_plot(found)
+    assert [text.get_text() for text in ax.texts] == ["near"]
+    low, high = ax.get_xlim()
+    seen = found.observed("pimin")
+    width = seen.max() - seen.min()
+    assert 0 < seen.min() - low < 0.05 * width
+    assert 0 < high - seen.max() < 0.05 * width
+    plt.close(ax.figure)
+
+
+def test_names_of_near_values_do_not_overlap(panel):
+    import matplotlib.pyplot as plt
+
+    found = moderated_mediation(
+        "logc ~ logy", panel, treatment="logy", mediator="logp", moderator="pimin",
+        at={"lower quartile": 60.0, "mean": 62.0, "high": 64.0}, draws=100,
+    )  # fmt: skip
+    ax = conditional_plot(found)
+    ax.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) == 3
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+    plt.close(ax.figure)
+
+
+def test_the_legend_of_slopes_is_in_the_order_of_the_values(moderated):
+    import matplotlib.pyplot as plt
+
+    ax = simple_slopes(moderated)
+    ax.figure.draw_without_rendering()
+    entries = ax.get_legend().get_texts()
+    values = [f"pimin {name} ({value:.4g})" for name, value in moderated.values.items()]
+    assert [text.get_text() for text in entries] == values
+    corners = [(-box.y0, box.x0) for box in (text.get_window_extent() for text in entries)]
+    assert corners == sorted(corners)
+    assert len({x for _, x in corners}) == 1 or len({round(y) for y, _ in corners}) == 1
+    plt.close(ax.figure)

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 import pandas as pd
 import pytest
 
-from spatial_agglo.errors import DataError, SpatialAggloError
+from spatial_agglo.errors import DataError, OptionError, SpatialAggloError
 from spatial_agglo.report import OutputError, Table
 from spatial_agglo.report.latex import escape
 
@@ -187,3 +187,34 @@ def test_a_missing_folder_is_named(table, tmp_path, form):
 def test_a_body_that_is_no_table_is_refused(body, message):
     with pytest.raises(DataError, match=message):
         Table("", body)
+
+
+def test_an_empty_heading_has_no_rule_and_no_blank():
+    columns = pd.MultiIndex.from_tuples([("", "Effect"), ("", "p"), ("95%", "Lower")])
+    table = Table("T", pd.DataFrame([["1", "2", "3"]], index=["a"], columns=columns))
+    code = table.to_latex()
+    assert r"\cmidrule(lr){4-4}" in code
+    assert code.count(r"\cmidrule") == 1
+    assert table.to_csv().splitlines()[0] == "row0,Effect,p,95% Lower"
+    assert table.to_html().count('class="span"') == 1
+    alone = Table("T", pd.DataFrame([["1"]], index=["a"], columns=columns[:1])).to_latex()
+    assert r"\cmidrule" not in alone
+    assert "\n\n" not in alone.split(r"\end{tabular}")[0]
+
+
+def test_the_square_of_a_correlation_is_a_symbol():
+    body = pd.DataFrame({"(1)": ["0.3", "0.9"]}, index=["R2 within", "R2"])
+    assert r"$R^2$ within & 0.3" in Table("T", body).to_latex()
+    assert "<i>R²</i> within" in Table("T", body).to_html()
+
+
+def test_rows_can_lead_their_block():
+    index = pd.MultiIndex.from_tuples(
+        [(b, t, s) for b, t in (("", "x"), ("", "z"), ("Fit", "N")) for s in ("b", "se")]
+    )
+    table = Table("T", pd.DataFrame({"(1)": list("abcdef")}, index=index))
+    led = table.led_by(["z"])
+    assert led.body["(1)"].tolist() == list("cdabef")
+    assert table.body["(1)"].tolist() == list("abcdef")
+    with pytest.raises(OptionError, match="'N'"):
+        table.led_by(["N"])

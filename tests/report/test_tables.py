@@ -6,7 +6,13 @@ import pytest
 
 import spatial_agglo as sa
 from spatial_agglo.errors import DataError, OptionError
-from spatial_agglo.report import moran_table, results_table, selection_table, summary
+from spatial_agglo.report import (
+    moran_table,
+    results_table,
+    sdm_table,
+    selection_table,
+    summary,
+)
 from spatial_agglo.report.formats import stars
 
 FORMULA = "logc ~ logp + logy"
@@ -288,3 +294,81 @@ def test_a_cross_section_has_a_summary(study):
     fit = sa.sdm(FORMULA, panel, study.W, effects="none")
     assert re.search(r"Periods \(time\)\s+1\s", fit.summary)
     assert results_table(fit).body.loc[("Fit", "N", "value"), "SDM"] == "46"
+
+
+# --- terms, labels, spatial Durbin models -------------------------------------------------
+
+
+def test_terms_can_be_kept_and_labelled(study):
+    """A lag and effects are kept with their regressor; what is left out is said."""
+    everything = results_table(study.fits).body
+    table = results_table(
+        study.fits, keep=["logy"], labels={"logy": "Income", "logc": "Packs"}, parentheses="z"
+    )
+    body = table.body
+    assert table.title == "Estimates of Packs"
+    terms = body.index.get_level_values("term")
+    assert not terms.str.contains("logp").any()
+    for key, written in ((("Main", "logy"), "Income"), (("Wx", "W*logy"), "W*Income")):
+        cells = body.loc[(key[0], written)].to_numpy().tolist()
+        assert cells == everything.loc[key].to_numpy().tolist()
+    assert body.loc[("Indirect", "Income"), "SDM"].tolist() == (
+        everything.loc[("Indirect", "logy"), "SDM"].tolist()
+    )
+    assert set(body.loc[("Fit", "Controls", "value")]) == {"Yes"}
+    assert body.loc["Spatial"].equals(everything.loc["Spatial"])
+    both = results_table(study.fits, keep=["logy", "logp"], title="All")
+    assert both.title == "All"
+    assert list(dict.fromkeys(both.body.loc["Wx"].index.get_level_values(0))) == [
+        "W*logy",
+        "W*logp",
+    ]
+    assert set(both.body.loc[("Fit", "Controls", "value")]) == {"No"}
+    lag = results_table({"SDM": study.sdm}, keep=["W*logp"], impacts=False).body
+    assert lag.index.unique("block")[:2].tolist() == ["Wx", "Spatial"]
+    for options in ({"keep": ["price"]}, {"keep": "logp"}, {"labels": {"price": "Price"}}):
+        with pytest.raises(OptionError, match=r"keep|labels"):
+            results_table(study.fits, **options)
+
+
+def test_a_row_of_small_numbers_keeps_its_digits(study):
+    """Coefficients of a regressor in other units: the same digits, further to the right."""
+    frame = sa.datasets.cigarettes().assign(cents=lambda d: 1e4 * d.logp)
+    fit = sa.ols("logc ~ cents", sa.Panel(frame, entity="state", time="year"))
+    estimate, error = results_table(fit, parentheses="se").body.loc[("Main", "cents"), "OLS"]
+    assert value(estimate) == pytest.approx(fit.params["cents"], abs=5.1e-6)
+    assert "e" not in estimate + error
+    assert len(estimate.strip("-*").rstrip("0").split(".")[1].lstrip("0")) == 2
+
+
+def test_the_table_of_a_durbin_model(study):
+    body = sdm_table(study.sdm, parentheses="se", decimals=6, labels={"logp": "Price"}).body
+    frame, fit = study.impacts.to_frame(), study.sdm
+    for name, label in (("logp", "Price"), ("logy", "logy")):
+        expected = [fit.params[name], fit.params[f"W*{name}"]]
+        expected += [frame.loc[(e, name), "estimate"] for e in ("direct", "indirect", "total")]
+        found = [value(text) for text in body.loc[("", label, "estimate")]]
+        np.testing.assert_allclose(found, expected, atol=5.1e-7)
+        errors = [fit.std_errors[name], fit.std_errors[f"W*{name}"]]
+        errors += [frame.loc[(e, name), "se"] for e in ("direct", "indirect", "total")]
+        found = [float(text.strip("()")) for text in body.loc[("", label, "se")]]
+        np.testing.assert_allclose(found, errors, atol=5.1e-7)
+    assert value(body.loc[("Fit", "rho", "estimate")].iloc[0]) == pytest.approx(fit.rho, abs=1e-6)
+    assert [head for _, head in body.columns] == ["Main", "Wx", "Direct", "Indirect", "Total"]
+    with pytest.raises(DataError, match="results_table"):
+        sdm_table(study.fits["SAR"])
+    with pytest.raises(OptionError, match="labels"):
+        sdm_table(fit, labels={"price": "Price"})
+
+
+def test_summaries_of_two_stage_least_squares_say_so(study):
+    from spatial_agglo.mechanisms.iv import fe2sls
+
+    fit = fe2sls(
+        "logc ~ logp + logy", study.panel.lag("logp"), endogenous=["logp"],
+        instruments=["logp_lag1"],
+    )  # fmt: skip
+    assert "Regression without spatial terms (FE-2SLS)" in summary(fit).splitlines()[0]
+    spatial = sa.stsls("logc ~ logp + logy", study.panel, study.W)
+    assert "(SAR, two-stage least squares)" in summary(spatial).splitlines()[0]
+    assert "(OLS)" in summary(study.fits["OLS"]).splitlines()[0]

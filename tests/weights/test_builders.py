@@ -347,3 +347,18 @@ def test_panel_weights():
         PanelWeights({})
     with pytest.raises(WeightsError, match="change over time"):
         as_weights(W)
+
+
+@pytest.mark.parametrize("build", [knn, distance_band, inverse_distance])
+def test_docstrings_name_the_parameters_and_no_others(build):
+    """What stands at the margin of the section "Parameters" is what the function takes."""
+    import inspect
+    import re
+
+    part = inspect.cleandoc(build.__doc__).split("Parameters\n")[1].split("\nReturns")[0]
+    named = [
+        name
+        for line in re.findall(r"^([\w, ]+) : ", part, flags=re.MULTILINE)
+        for name in line.split(", ")
+    ]
+    assert sorted(named) == sorted(inspect.signature(build).parameters)

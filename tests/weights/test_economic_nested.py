@@ -192,6 +192,20 @@ def test_one_matrix_per_year(panel):
     assert np.isfinite(fit.loglik)
 
 
+def test_yearly_weights_say_so(panel):
+    """The description names no single year, and keeps variable, distance and standardisation."""
+    W = economic_distance(panel, "gdp", window="yearly").standardize("row")
+    expected = "inverse economic distance (difference of gdp, yearly), row-standardised, by period"
+    assert W.description == expected
+    assert W.align(W.ids, [2002, 2003]).description == expected
+    by_hand = {year: economic_distance(panel, "gdp", window=year) for year in panel.times}
+    assert PanelWeights(by_hand).standardize("row").description == expected
+    D, *_ = world(1)
+    both = nested(D, levels(panel, "gdp", window="yearly"), form="convex", share=0.5)
+    one = nested(D, levels(panel, "gdp", window=2003), form="convex", share=0.5)
+    assert both.description == one.description.replace("2003", "yearly") + ", by period"
+
+
 def test_other_economic_distances(panel):
     table = levels(panel, ["gdp", "edu"], window="sample")
     x = table.to_numpy()
