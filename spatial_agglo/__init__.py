@@ -2,6 +2,7 @@
 
 from spatial_agglo import agglomeration, datasets, errors, esda, mechanisms, report, study, weights
 from spatial_agglo.diagnostics import (
+    BetaPrior,
     Choice,
     bsk_tests,
     cd_test,
@@ -62,6 +63,7 @@ from spatial_agglo.weights import SpatialWeights
 __version__ = "0.1.0"
 
 __all__ = [
+    "BetaPrior",
     "Bootstrap",
     "Choice",
     "Clustered",

@@ -135,7 +135,19 @@ def selection_table(choice: Choice) -> Table:
         first += " Moran's I: of the residuals without spatial terms, as its z value."
     fit = choice.fits.get("sdm", choice.fit)
     title = f"Model selection tests for {fit.workspace.data.outcome}"
-    return Table(title, body, (first, *settings({"": fit}), f"Verdict: {choice.verdict}"))
+    notes = (first, *_references(rows), *settings({"": fit}), *choice.notes)
+    return Table(title, body, (*notes, f"Verdict: {choice.verdict}"))
+
+
+def _references(rows: pd.DataFrame) -> list[str]:
+    """Say which p values do not follow from the statistic and a chi-squared of its df."""
+    kinds: dict[str, list[str]] = {}
+    for name, about in rows.attrs.get("tests", {}).items():
+        distribution = about["distribution"]
+        if name in rows.index and (" of " in distribution or "F(" in distribution):
+            kinds.setdefault(distribution, []).append(str(name))
+    text = "; ".join(f"{', '.join(names)}: {kind}" for kind, names in kinds.items())
+    return [f"P values for small samples. {text}."] if text else []
 
 
 def selection_html(choice: Choice) -> str:

@@ -359,6 +359,19 @@ def test_size(null, effects):
     assert steps["rate"].between(*WIDE).all(), steps
 
 
+def test_wald_statistics_from_the_gns_have_no_p_value():
+    """They would reject in 7% to 17% of samples; the statistic and the reason are there."""
+    panel = sa.Panel(sa.datasets.cigarettes(), entity="state", time="year")
+    W = sa.datasets.weights("cigarettes_queen").standardize("row")
+    table = sa.lattice_tests("logc ~ logp + logy", panel, W, models=["gns", "sdm", "sar"])
+    alone = sa.wald_test(sa.gns("logc ~ logp + logy", panel, W), "sdm")
+    for found in (table, alone):
+        assert found.loc["Wald GNS/SDM", "statistic"] > 0
+        assert np.isnan(found.loc["Wald GNS/SDM", "p_value"])
+        assert "take the LM or the LR row" in found.attrs["tests"]["Wald GNS/SDM"]["reason"]
+    assert table.loc[["LM GNS/SDM", "LR GNS/SDM", "Wald SDM/SAR"], "p_value"].notna().all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("effects", ["entity", "two-way"])
 @pytest.mark.parametrize("null", ["sdm", "sdem", "sac"])
