@@ -477,7 +477,8 @@ def _frame(
     options: dict[str, Any],
     missing: str,
 ) -> pd.DataFrame:
-    index = pd.MultiIndex.from_product([[series.name], times], names=["variable", "time"])
+    names = ["variable", times.name or "time"]
+    index = pd.MultiIndex.from_product([[series.name], times], names=names)
     frame = pd.DataFrame(columns, index=index)
     if options["adjust"] != "none":
         base = "p_permutation" if "p_permutation" in frame else "p_value"

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from spatial_agglo.errors import OptionError
+from spatial_agglo.errors import check_level
 
 COLUMNS = (
     "estimate",
@@ -120,12 +120,6 @@ def _share_below(estimates: NDArray, draws: NDArray) -> NDArray:
     """Return the share of draws below the estimates, those equal to them counting half."""
     share: NDArray = (draws < estimates).mean(axis=0) + 0.5 * (draws == estimates).mean(axis=0)
     return share
-
-
-def check_level(level: float) -> None:
-    """Raise unless a level lies between 0 and 1."""
-    if isinstance(level, (str, bool)) or not 0.0 < level < 1.0:
-        raise OptionError(f"level={level!r} must lie between 0 and 1, for example 0.95.")
 
 
 def significant(row: pd.Series) -> bool:

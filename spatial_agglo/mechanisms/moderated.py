@@ -95,7 +95,8 @@ def moderated_mediation(
         Subtract pooled means before multiplying.
     at : mapping of str to float, or list of float, optional
         Values of the moderator, in its own units; the mean and one standard deviation below and
-        above it (pooled, of the cells used) by default. They are fixed in resampling.
+        above it (pooled, of the cells used) by default, or a quartile where one of these lies
+        outside the data. They are fixed in resampling.
     effects, cov, draws, seed, level, progress
         As for :func:`~spatial_agglo.mechanisms.mediation.mediation`.
 

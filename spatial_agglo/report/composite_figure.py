@@ -161,7 +161,8 @@ def composite_ranking(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['b', 'a']
     """
-    if top is not None and (isinstance(top, bool) or top != int(top) or top < 1):
+    whole = isinstance(top, (int, np.integer)) and not isinstance(top, bool)
+    if top is not None and not (whole and top >= 1):
         raise OptionError(f"top={top!r} must be a number of units, 1 or more, or None.")
     times = index.times
     when = times[-1] if time is None else time

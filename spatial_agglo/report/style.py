@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from spatial_agglo.errors import OptionError
 from spatial_agglo.report.formats import period_text
 
 if TYPE_CHECKING:
@@ -38,8 +39,12 @@ def new_figure(size: tuple[float, float]) -> Figure:
 
 def axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     """Return the caller's axes, or those of a new figure that notebooks show."""
-    if ax is not None:
+    from matplotlib.axes import Axes as Kind
+
+    if isinstance(ax, Kind):
         return ax
+    if ax is not None:
+        raise OptionError(f"ax must be matplotlib Axes; got {type(ax).__name__}.")
     import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=size, layout="constrained")[1]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 #: What independence of the groups' estimates takes.
 ASSUMPTIONS = {
-    "unit": "the groups are independent: no spillovers across them (W is cut at their borders), "
+    "unit": "the groups are independent: no spillovers across them (a W is cut at their borders), "
     "no common shocks, errors that are not correlated between groups",
     "period": "the same units in different periods: errors that are not correlated over time",
     "cell": "the groups are independent: errors that are not correlated between groups, in space "

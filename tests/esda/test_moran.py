@@ -44,7 +44,7 @@ def test_weights_by_period(cigarettes, queen):
     ours = sa.esda.moran(cigarettes, ["logc", "logp"], mixed)
     early = sa.esda.moran(cigarettes, ["logc", "logp"], queen)
     late = sa.esda.moran(cigarettes, ["logc", "logp"], near)
-    before = ours.index.get_level_values("time") < 1980
+    before = ours.index.get_level_values("year") < 1980
     pd.testing.assert_frame_equal(ours[before], early[before])
     pd.testing.assert_frame_equal(ours[~before], late[~before])
     with pytest.raises(sa.errors.AlignmentError, match=r"have no weights: 1963"):

@@ -23,9 +23,7 @@ from spatial_agglo.weights.formats.record import (
 #: The comment after which every comment is a key and a value in JSON.
 MARK = "spatial_agglo"
 #: A number in a line of the matrix.
-NUMBER = (
-    rb"[-+]?+(?:(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][-+]?+[0-9]++)?+|(?i:nan|inf(?:inity)?+))"
-)
+NUMBER = rb"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|(?i:nan|inf(?:inity)?))"
 
 
 def read_mtx(path: Path) -> Links:
@@ -84,16 +82,15 @@ def _check_lines(path: Path, raw: bytes, layout: str, field: str) -> None:
     if layout == "array":
         wanted, line = "numbers", NUMBER
     elif field == "pattern":
-        wanted, line = "two positions", rb"[0-9]++[ \t]++[0-9]++"
+        wanted, line = "two positions", rb"[0-9]+[ \t]+[0-9]+"
     else:
-        wanted, line = "two positions and a number", rb"[0-9]++[ \t]++[0-9]++[ \t]++" + NUMBER
-    head = re.match(rb"(?:%.*\n|[ \t\r]*\n)*+.*\n", raw)
-    body = re.compile(rb"(?:[ \t\r]*+(?:" + line + rb")?+[ \t\r]*+\n)*+")
-    good = body.match(raw, head.end() if head else 0)
-    stop = good.end() if good else 0
-    if stop < len(raw):
-        got = raw[stop : raw.index(b"\n", stop)].decode("utf-8", "replace").strip()
-        number = raw.count(b"\n", 0, stop) + 1
+        wanted, line = "two positions and a number", rb"[0-9]+[ \t]+[0-9]+[ \t]+" + NUMBER
+    head = re.match(rb"(?:%.*\n|[ \t\r]*\n)*.*\n", raw)
+    other = re.compile(rb"^(?![ \t\r]*(?:" + line + rb")?[ \t\r]*$).*$", re.MULTILINE)
+    found = other.search(raw, head.end() if head else 0)
+    if found:
+        got = found[0].decode("utf-8", "replace").strip()
+        number = raw.count(b"\n", 0, found.start()) + 1
         raise problem(path, f"{wanted} are expected, got {got[:80]!r}.", number)
 
 
