@@ -35,6 +35,8 @@ from spatial_agglo.errors import DataError, IdentificationError, OptionError, ch
 
 #: A scaled eigenvalue below minus this share of the largest is negative, not rounding.
 NEGATIVE = 1e-9
+#: With fewer periods Driscoll-Kraay errors are too small (docs/simulations.md has T = 40).
+SHORT = 20
 #: Sums of scores with a square below this share of the sum of squares are rounding.
 VANISHED = 1e-20
 
@@ -237,6 +239,11 @@ def _assemble(
             factor = max(_of_zero_sums(taper[np.ix_(there, there)]), effects_lost.factor([labels]))
             total = sums.T @ taper @ sums
             notes = (f"Driscoll-Kraay with {lags} lags", *_few(G, s.shape[2], "periods"))
+            if G < SHORT:
+                notes += (
+                    f"only {G} periods, which Driscoll-Kraay errors are an average of: they are "
+                    "too small, and tests reject too often",
+                )
             return Meat(total * factor, factor, G, notes)
         case Conley():
             K = _kernel_weights(kernel, N)
