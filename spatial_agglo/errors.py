@@ -102,3 +102,9 @@ def check_list(name: str, given: object, of: str = "names") -> list[Any]:
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise OptionError(f"{name} must be a list of {of}; got {given!r}.")
     return list(given)
+
+
+def check_made(found: object, attribute: str, maker: str) -> None:
+    """Raise unless something is what ``maker`` returns, told by an attribute that this has."""
+    if isinstance(found, type) or not hasattr(found, attribute):
+        raise OptionError(f"What {maker}(...) returns is needed; got {type(found).__name__}.")

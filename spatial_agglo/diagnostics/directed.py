@@ -12,7 +12,7 @@ import pandas as pd
 from spatial_agglo.core.likelihood import Estimate
 from spatial_agglo.diagnostics.scores import Regression, quadratic, score_and_information
 from spatial_agglo.diagnostics.table import About, chi2_table, described
-from spatial_agglo.errors import OptionError, check_option
+from spatial_agglo.errors import OptionError, check_made, check_option
 from spatial_agglo.models.fitting import fit
 from spatial_agglo.models.results import FitResult
 from spatial_agglo.models.specification import MODELS, ModelSpec
@@ -142,6 +142,7 @@ def score_test(small: FitResult, large: str, *, durbin: Sequence[str] | None = N
     ----------
     Anselin (1988), chapter 6; Debarsy & Ertur (2010) for fixed effects; Koley & Bera (2024).
     """
+    check_made(small, "spec", "sa.sar")
     spec, space = small.spec, small.workspace
     if spec.effects == "random" or spec.dynamic is not None or np.isnan(small.loglik):
         raise OptionError(

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from spatial_agglo.core.random import generator
-from spatial_agglo.errors import DataError, MissingDependencyError, OptionError, check_option
+from spatial_agglo.errors import (
+    DataError,
+    MissingDependencyError,
+    OptionError,
+    check_made,
+    check_option,
+)
 from spatial_agglo.esda.autocorrelation import adjusted, check_permutations
 from spatial_agglo.esda.data import aligned, as_panel, collect
 from spatial_agglo.weights.matrix import SpatialWeights
@@ -282,6 +288,7 @@ def transitions(local: pd.DataFrame, *, column: str = "quadrant") -> pd.DataFram
     True
     """
     check_option("column", column, ("quadrant", "cluster"))
+    check_made(local, "assign", "sa.esda.local_moran")
     if column not in local.columns:
         raise DataError(f"The table has no column {column!r}: is it from local_moran?")
     wide = local[column].unstack(level=0)

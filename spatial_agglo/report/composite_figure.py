@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spatial_agglo.errors import DataError, OptionError
+from spatial_agglo.errors import DataError, OptionError, check_made
 from spatial_agglo.report.formats import period_text
 from spatial_agglo.report.style import (
     BESIDE,
@@ -83,6 +83,7 @@ def composite_over_time(
     """
     if isinstance(top, bool) or not isinstance(top, (int, np.integer)) or not 1 <= top <= MOST:
         raise OptionError(f"top={top!r} must be a number of units, 1 to {MOST}.")
+    check_made(index, "ranking", "composite_index")
     times = index.times
     if len(times) < 2:
         raise DataError(
@@ -164,6 +165,7 @@ def composite_ranking(
     whole = isinstance(top, (int, np.integer)) and not isinstance(top, bool)
     if top is not None and not (whole and top >= 1):
         raise OptionError(f"top={top!r} must be a number of units, 1 or more, or None.")
+    check_made(index, "ranking", "composite_index")
     times = index.times
     when = times[-1] if time is None else time
     table = index.ranking(when).iloc[: None if top is None else int(top)]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from spatial_agglo.core.kernels import default_lags
-from spatial_agglo.errors import DataError, listing
+from spatial_agglo.errors import DataError, check_made, listing
 from spatial_agglo.models import covariances
 from spatial_agglo.models.kernels import cluster_labels
 from spatial_agglo.panel import CROSS_SECTION
@@ -360,6 +360,7 @@ def _shared(what: str, values: Mapping[str, str]) -> str:
 
 def require_moran(frame: pd.DataFrame) -> None:
     """Raise unless a frame is one that ``esda.moran`` returns."""
+    check_made(frame, "assign", "sa.esda.moran")
     missing = {"I", "expected", "variance", "z", "p_value"}.difference(frame.columns)
     if missing or frame.index.nlevels != 2:
         raise DataError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from spatial_agglo.errors import DataError, check_option
+from spatial_agglo.errors import DataError, check_made, check_option
 from spatial_agglo.panel import Panel, numeric
 from spatial_agglo.report.formats import MILLION, in_row
 from spatial_agglo.report.table import Table
@@ -71,6 +71,7 @@ def descriptives_table(
     check_decimals(decimals)
     for what in statistics:
         check_option("statistics", what, DESCRIPTIVES)
+    check_made(panel, "entities", "sa.Panel")
     frame = panel.frame
     names = list(variables) if variables is not None else _numeric_columns(panel)
     if not names or not statistics:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from spatial_agglo.errors import DataError, check_option
+from spatial_agglo.errors import DataError, check_made, check_option
 from spatial_agglo.report.describe import notes_of, settings
 from spatial_agglo.report.formats import LEGEND, in_row, number, stars
 from spatial_agglo.report.table import Table, in_order
@@ -69,6 +69,7 @@ def sdm_table(
     """
     check_option("parentheses", parentheses, _PARENTHESES)
     check_decimals(decimals)
+    check_made(fit, "workspace", "sa.sdm")
     outcome = fit.workspace.data.outcome
     if not (fit.spec.has_lag and fit.spec.has_durbin):
         raise DataError(

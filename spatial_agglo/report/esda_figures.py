@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from spatial_agglo.errors import AlignmentError, DataError, OptionError, listing
+from spatial_agglo.errors import AlignmentError, DataError, OptionError, check_made, listing
 from spatial_agglo.panel import Panel
 from spatial_agglo.report.figures import moran_scatter, scatter_points
 from spatial_agglo.report.formats import period_text
@@ -189,6 +189,7 @@ def significance_map(
     ...     local, sa.datasets.us_states(), ids="state", time=1992, ax=Figure().add_subplot()
     ... )
     """
+    check_made(local, "assign", "sa.esda.local_moran")
     if column is None:
         column = "p_permutation" if "p_permutation" in local else "p_value"
     shapes, p = _matched(local, geometry, ids, time, column)
@@ -211,6 +212,7 @@ def _matched(
     column: str,
 ) -> tuple[Any, pd.Series]:
     """Return the shapes and one period's values, matched by label."""
+    check_made(local, "assign", "sa.esda.local_moran")
     if column not in local.columns:
         raise DataError(f"The table has no column {column!r}; it has {listing(local.columns, 20)}.")
     periods = local.index.get_level_values(1).unique()

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spatial_agglo.core.moments import lag
-from spatial_agglo.errors import DataError, OptionError, listing, plain
+from spatial_agglo.errors import DataError, OptionError, check_made, listing, plain
 from spatial_agglo.esda import moran
 from spatial_agglo.panel import Panel, numeric
 from spatial_agglo.report.describe import require_moran
@@ -130,6 +130,7 @@ def scatter_points(
     panel: Panel, variable: Hashable, W: Any, time: Hashable
 ) -> tuple[pd.Series, NDArray, NDArray]:
     """Return Moran's I of one period, and the standardised variable and its spatial lag."""
+    check_made(panel, "entities", "sa.Panel")
     if time not in panel.times:
         raise DataError(f"The panel has no period {time!r}; it has {listing(panel.times, 40)}.")
     x = panel.arrange(numeric(panel.frame, variable))[panel.times.get_loc(time)]
@@ -235,6 +236,7 @@ def impacts_plot(impacts: Impacts, *, ax: Axes | None = None) -> Axes:
     >>> impacts_plot(effects, ax=Figure().add_subplot()).get_xlabel()
     'Average effect and 95% interval'
     """
+    check_made(impacts, "total", "fit.impacts")
     frame = impacts.to_frame()
     names = list(impacts.names)
     ax = axes(ax, impacts_size(impacts))
@@ -303,6 +305,7 @@ def save(figure: Figure, folder: str | PathLike[str], stem: str) -> list[Path]:
     """
     import matplotlib as mpl
 
+    check_made(figure, "savefig", "matplotlib.pyplot.figure")
     place = make_folder(folder)
     paths = [place / f"{stem}.png", place / f"{stem}.svg"]
     with mpl.rc_context({"svg.hashsalt": "spatial_agglo", "svg.fonttype": "path"}):

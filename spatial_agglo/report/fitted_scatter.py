@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from spatial_agglo.errors import OptionError, listing
+from spatial_agglo.errors import OptionError, check_made, listing
 from spatial_agglo.formula import INTERCEPT
 from spatial_agglo.models import estimators
 from spatial_agglo.models.two_stage import TwoStageResult
@@ -212,6 +212,7 @@ def _removed(fit: FitResult, variable: str, labels: Mapping[str, str]) -> str:
 
 
 def _check(fit: FitResult, variable: str, level: float) -> None:
+    check_made(fit, "spec", "sa.ols")
     spec = fit.spec
     wrong = (
         "two-stage least squares"

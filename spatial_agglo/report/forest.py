@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from spatial_agglo.errors import DataError, OptionError, check_option, listing
+from spatial_agglo.errors import DataError, OptionError, check_made, check_option, listing
 from spatial_agglo.report.formats import number
-from spatial_agglo.report.robustness_tables import require
 from spatial_agglo.report.style import COLOURS, GREY, INK, PALE, SMALL, axes, finish
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def forest_plot(
     >>> forest_plot(found, "logp", ax=Figure().add_subplot()).get_xlabel()
     'Indirect effect of logp and 95% interval'
     """
-    require(found, "runs", "sa.sensitivity")
+    check_made(found, "runs", "sa.sensitivity")
     check_option("effect", effect, EFFECTS)
     if variable not in found.variables:
         raise OptionError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from spatial_agglo.errors import OptionError, check_made
 from spatial_agglo.report.describe import sentence, settings
 from spatial_agglo.report.formats import LEGEND, in_row, in_words, p_text, stars
 from spatial_agglo.report.table import Table, in_order
@@ -66,6 +67,10 @@ def equations_table(
     >>> table.body.loc[("Main", "logy"), ("(4)", "logc")].tolist()
     ['0.529***', '(0.162)']
     """
+    if not isinstance(fits, Mapping):
+        raise OptionError(
+            f"The equations of a mediation, {{name: fit}}, are needed; got {type(fits).__name__}."
+        )
     named = dict(zip(_numbers(list(fits)), fits.values(), strict=True))
     table = results_table(named, impacts=False, parentheses=parentheses, decimals=decimals)
     keys = list(table.body.index)
@@ -110,6 +115,7 @@ def mediation_table(found: Mediation, *, decimals: int = 3) -> Table:
     >>> [row for _, row in mediation_table(found).body.index]
     ['Direct', 'Indirect via logp', 'Total', 'Proportion mediated']
     """
+    check_made(found, "sobel", "mediation")
     effects = found.effects
     if len(found.mediators) == 1:
         effects = effects.drop(index="indirect")
@@ -155,6 +161,7 @@ def conditional_table(found: ModeratedMediation, *, decimals: int = 3) -> Table:
     >>> conditional_table(found).body.index[0]
     ('Direct', 'pimin low (24.58)')
     """
+    check_made(found, "curve", "moderated_mediation")
     names = {
         "direct": "Direct",
         "first": f"First step, {found.treatment} to {found.mediator}",
@@ -212,6 +219,7 @@ def spatial_mediation_table(found: SpatialMediation, *, decimals: int = 3) -> Ta
     >>> spatial_mediation_table(found).body.index[1]
     ('Direct', "Neighbours'")
     """
+    check_made(found, "differences", "spatial_mediation")
     effects = found.effects
     if len(found.mediators) == 1:
         effects = effects[effects.index.get_level_values("path") != "mediated"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spatial_agglo.errors import check_made
 from spatial_agglo.report.style import (
     COLOURS,
     GREY,
@@ -55,6 +56,7 @@ def profile_plot(profile: Profile, *, ax: Axes | None = None) -> Axes:
     >>> profile_plot(found, ax=Figure().add_subplot()).get_ylabel()
     'Profile log-likelihood'
     """
+    check_made(profile, "maxima", "fit.profile")
     ax = axes(ax, (WIDTH, 2.5))
     x, y = _curve(profile)
     bands = [ax.axvspan(*part, color=PALE, lw=0, zorder=1) for part in profile.parts]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from spatial_agglo.errors import OptionError, check_list, check_option, listing
+from spatial_agglo.errors import OptionError, check_list, check_made, check_option, listing
 from spatial_agglo.formula import INTERCEPT
 from spatial_agglo.report import rows
 from spatial_agglo.report.describe import COVARIANCES, LIKELIHOODS, listed, sentence, settings
@@ -71,7 +71,7 @@ def sensitivity_table(
     >>> sensitivity_table(found, ["logp"]).body.loc[("Indirect", "logp"), "SDM"].tolist()
     ['-0.2126**', '(-2.24)']
     """
-    require(found, "runs", "sa.sensitivity")
+    check_made(found, "runs", "sa.sensitivity")
     check_option("parentheses", parentheses, PARENTHESES)
     _check_decimals(decimals)
     chosen = [effects] if isinstance(effects, str) else check_list("effects", effects)
@@ -129,7 +129,7 @@ def groups_table(found: GroupFits, *, parentheses: str = "z", decimals: int = 4)
     >>> list(table.body.columns)
     ['False', 'True', 'Equal: p']
     """
-    require(found, "overlap", "sa.by_group")
+    check_made(found, "overlap", "sa.by_group")
     table = results_table(found.fits, parentheses=parentheses, decimals=decimals)
     if found.overlap:
         return table
@@ -183,7 +183,7 @@ def regimes_table(found: Regimes, *, parentheses: str = "z", decimals: int = 4) 
     >>> list(table.body.columns)
     ['False', 'True', 'Common', 'Equal: p']
     """
-    require(found, "intercepts", "sa.regimes")
+    check_made(found, "intercepts", "sa.regimes")
     check_option("parentheses", parentheses, PARENTHESES)
     _check_decimals(decimals)
     common = _beside(COMMON, found.groups)
@@ -227,12 +227,6 @@ def regimes_table(found: Regimes, *, parentheses: str = "z", decimals: int = 4) 
 
 
 # --- helpers ------------------------------------------------------------------------------
-
-
-def require(found: object, attribute: str, maker: str) -> None:
-    """Raise unless something is what a function of the package returns."""
-    if isinstance(found, type) or not hasattr(found, attribute):
-        raise OptionError(f"What {maker}(...) returns is needed; got {type(found).__name__}.")
 
 
 def _beside(name: str, groups: Container[str]) -> str:

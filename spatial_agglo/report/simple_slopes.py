@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from spatial_agglo.errors import check_option
+from spatial_agglo.errors import check_made, check_option
 from spatial_agglo.report.style import (
     COLOURS,
     GREY,
@@ -82,6 +82,7 @@ def simple_slopes(
     >>> simple_slopes(found, "first", ax=Figure().add_subplot()).get_xlabel()
     'logy'
     """
+    check_made(found, "observed", "moderated_mediation")
     check_option("path", path, ("direct", "first", "second"))
     key = "mediator" if path == "first" else "outcome"
     across = found.mediator if path == "second" else found.treatment
@@ -158,6 +159,7 @@ def conditional_plot(
     >>> conditional_plot(found, ax=Figure().add_subplot()).get_xlabel()
     'pimin'
     """
+    check_made(found, "curve", "moderated_mediation")
     curve = found.curve(effect)
     what = {
         "direct": f"Direct effect of {found.treatment} on {found.outcome}",

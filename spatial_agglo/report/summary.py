@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from spatial_agglo.errors import check_made
 from spatial_agglo.report import describe, html, rows, text
 from spatial_agglo.report.formats import number, p_text
 from spatial_agglo.report.layout import Layout
@@ -137,6 +138,7 @@ def _instruments(fit: FitResult) -> _Facts:
 
 def _coefficients(fit: FitResult, title: str = "") -> Layout:
     """Lay out the estimates; variances are not tested, for zero is the edge of their range."""
+    check_made(fit, "conf_int", "sa.sdm")
     interval = fit.conf_int(LEVEL)
     tested = [rows.block_of(fit, name) != "Variance" for name in fit.names]
     low, high = 0.5 - LEVEL / 2, 0.5 + LEVEL / 2

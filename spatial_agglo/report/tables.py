@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from spatial_agglo.errors import BoundaryError, DataError, check_option
+from spatial_agglo.errors import BoundaryError, DataError, check_made, check_option
 from spatial_agglo.report import rows
 from spatial_agglo.report.describe import (
     has_likelihood,
@@ -117,6 +117,7 @@ def selection_table(choice: Choice) -> Table:
     >>> table.body.loc["Wald SDM/SEM"].tolist()
     ['7.308**', '2', '0.027']
     """
+    check_made(choice, "verdict", "sa.choose_model")
     rows = choice.table
     body = pd.DataFrame(
         {
@@ -278,6 +279,9 @@ def results_table(
 
 
 def _named(fits: FitResult | Mapping[str, FitResult]) -> dict[str, FitResult]:
+    every = fits if isinstance(fits, Mapping) else {"": fits}
+    for fit in every.values():
+        check_made(fit, "std_errors", "sa.sdm")
     if not isinstance(fits, Mapping):
         return {fits.model.upper(): fits}
     if not fits:
